@@ -1,0 +1,83 @@
+"""Where images come from: three sources, one `ImageSet` each for training and test, and the batch loader."""
+
+import os
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from labkit.data import cifar10, imagefolder, shapes
+from labkit.data.imageset import ImageSet, get_mean_std, skew, split, subset
+from labkit.data.loader import Loader, loader
+from labkit.errors import LabkitError
+
+__all__ = ["ImageSet", "Loader", "Splits", "default_root", "fingerprint", "get_mean_std", "load", "loader", "skew", "split", "subset"]
+
+_ACCEPTED = "cifar10, imagefolder:PATH (imagefolder:PATH@SIZE resizes), shapes (shapes:TRAIN/TEST draws fewer)"
+
+
+@dataclass(frozen=True, eq=False)
+class Splits:
+    """What `load` returns: `.train` and `.test` (`ImageSet`s), `.classes`, and the `.name` it was asked for."""
+
+    train: ImageSet
+    test: ImageSet
+    name: str
+
+    @property
+    def classes(self):
+        return self.train.classes
+
+
+def load(name, root=None):
+    """Load a dataset and print what was loaded.
+
+    name: `cifar10` (downloaded below `root` if missing), `imagefolder:PATH` or `imagefolder:PATH@SIZE`,
+    `shapes` (50,000 + 10,000 drawn images) or `shapes:TRAIN/TEST` with other numbers.
+    root: where downloads live; default `LABKIT_DATA_ROOT` or `data/`. One dataset is never put in the
+    place of another: what cannot be loaded raises `LabkitError`. A second call returns the same object.
+    """
+    source, argument = parse(name)
+    return _load(name, source, argument, Path(root or default_root()))
+
+
+def default_root():
+    """The folder that downloads go to."""
+    return os.environ.get("LABKIT_DATA_ROOT", "data")
+
+
+def fingerprint(name, root=None):
+    """A cheap identity of a dataset's content (it reads no pixel), or None if the data is not on this machine."""
+    source, argument = parse(name)
+    if source == "imagefolder":
+        path = argument[0]
+        return imagefolder.fingerprint(path) if path.is_dir() else None
+    return cifar10.CIFAR10.tgz_md5 if source == "cifar10" else f"shapes version {shapes.VERSION}"
+
+
+def parse(name):
+    """Split a dataset name into (source, argument); raises `LabkitError` that lists the accepted forms."""
+    if name == "cifar10":
+        return name, None
+    if name == "shapes":
+        return name, (50_000, 10_000)
+    if match := re.fullmatch(r"shapes:(\d+)/(\d+)", str(name)):
+        return "shapes", _need_images(int(match[1]), int(match[2]))
+    if match := re.fullmatch(r"imagefolder:(.+?)(?:@(\d+))?", str(name)):
+        return "imagefolder", (Path(match[1]).expanduser(), int(match[2]) if match[2] else None)
+    raise LabkitError(f"unknown dataset {name!r}; accepted: {_ACCEPTED}")
+
+
+def _need_images(train, test):
+    if min(train, test) < len(shapes.SHAPES):
+        raise LabkitError(f"shapes:{train}/{test} asks for fewer images than there are classes; use at least {len(shapes.SHAPES)} of each")
+    return train, test
+
+
+@lru_cache(maxsize=2)
+def _load(name, source, argument, root):
+    parts = cifar10.load(root) if source == "cifar10" else {"imagefolder": imagefolder, "shapes": shapes}[source].load(*argument)
+    splits = Splits(*parts, name)
+    side = "×".join(map(str, reversed(splits.train.images.shape[2:])))
+    print(f"{name}: {len(splits.train):,} training and {len(splits.test):,} test images, {side} pixels, {len(splits.classes)} classes")
+    return splits

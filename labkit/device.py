@@ -1,0 +1,36 @@
+"""Which processor the work runs on, and its name for the records."""
+
+import os
+import platform
+from pathlib import Path
+
+import torch
+
+from labkit.errors import LabkitError
+
+
+def default_device():
+    """The `torch.device` named by LABKIT_DEVICE, else the GPU if there is one, else the CPU; raises `LabkitError`."""
+    wanted = os.environ.get("LABKIT_DEVICE")
+    if wanted is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        torch.empty(0, device=wanted)
+    except (RuntimeError, AssertionError) as error:
+        raise LabkitError(f"LABKIT_DEVICE={wanted} cannot be used ({str(error).splitlines()[0]}); use cpu, cuda or mps") from error
+    return torch.device(wanted)
+
+
+def describe(device):
+    """The device in words: the GPU's name, or the processor's with the number of threads in use."""
+    if torch.device(device).type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{_processor()}, {torch.get_num_threads()} threads"
+
+
+def _processor():
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())

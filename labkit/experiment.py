@@ -1,0 +1,182 @@
+"""An experiment in words, and what it means: its data, transforms, model and optimizer."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, fields
+
+import torch
+
+from labkit import data, models, transforms
+from labkit.errors import LabkitError, accepted
+from labkit.loops import MONITORS
+from labkit.schedules import SCHEDULES, Schedule
+
+SCHEMA = 1  # raise it when a field is added or changes its meaning: older run records are then left alone
+
+NORMALIZATIONS = {
+    "none": "raw pixel values 0 … 255",
+    "unit": "[0, 1]",
+    "signed": "[-1, 1]",
+    "standardize": "mean 0 and std 1 per channel, estimated from 30% of the training images",
+    "first_image": "standardized by the first training image alone",
+}
+AUGMENTATIONS = {
+    "crop": lambda side: transforms.RandomCrop(side, padding=side // 8),
+    "flip": lambda side: transforms.RandomHorizontalFlip(),
+    "rotate": lambda side: transforms.RandomRotation(15),
+    "color": lambda side: transforms.ColorJitter(0.2, 0.2, 0.2, 0.05),
+    "noise": lambda side: transforms.GaussianNoise(sigma=0.05),
+    "cutout": lambda side: transforms.Cutout(side // 4),
+}
+OPTIMIZERS = ("adam", "adamw", "sgd")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """All that decides the numbers of one training; two equal experiments are one run.
+
+    data: a name for `labkit.data.load`. fraction: share of the training images used (stratified). valid: share of
+    those held out to choose the best epoch by `monitor`; 0 chooses nothing, draws the test curve instead and
+    keeps the last weights. data_seed draws fraction and validation part, seed everything else.
+    model, stem, dropout: see `labkit.models`. init: "random", a torchvision weights entry such as
+    "IMAGENET1K_V1", or a path. normalization: one of `NORMALIZATIONS`. augmentation: names from `AUGMENTATIONS`,
+    in order. schedule, step_size, gamma: see `Schedule`. patience: epochs without improvement before stopping.
+
+    Raises `LabkitError` for a value that makes no sense.
+    """
+
+    data: str = "cifar10"
+    fraction: float = 1.0
+    valid: float = 0.1
+    model: str = "resnet18"
+    stem: str = "imagenet"
+    init: str = "random"
+    dropout: float = 0.0
+    normalization: str = "standardize"
+    augmentation: tuple = ()
+    optimizer: str = "adam"
+    lr: float = 1e-3
+    momentum: float = 0.9
+    weight_decay: float = 0.0
+    label_smoothing: float = 0.0
+    schedule: str = "constant"
+    step_size: int = 10
+    gamma: float = 0.5
+    batch_size: int = 256
+    epochs: int = 10
+    patience: int | None = None
+    monitor: str = "valid_loss"
+    data_seed: int = 0
+    seed: int = 0
+
+    def __post_init__(self):
+        for field in fields(self):
+            self._convert(field)
+        data.parse(self.data)
+        accepted("model", self.model, models.MODELS)
+        accepted("stem", self.stem, models.STEMS)
+        accepted("normalization", self.normalization, NORMALIZATIONS)
+        accepted("optimizer", self.optimizer, OPTIMIZERS)
+        accepted("schedule", self.schedule, SCHEDULES)
+        accepted("monitor", self.monitor, MONITORS)
+        for name in self.augmentation:
+            accepted("augmentation", name, AUGMENTATIONS)
+        self._check_numbers()
+
+    def _convert(self, field):
+        """Bring a value to its field's type, so that lr=1 and lr=1.0 are the same experiment."""
+        value = getattr(self, field.name)
+        if field.type in (int, float):
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or (field.type is int and value != int(value)):
+                raise LabkitError(f"{field.name} must be a {'whole ' if field.type is int else ''}number, not {value!r}")
+            object.__setattr__(self, field.name, field.type(value))
+        if field.type is tuple:
+            object.__setattr__(self, field.name, (value,) if isinstance(value, str) else tuple(value))
+
+    def _check_numbers(self):
+        limits = {
+            "fraction": (0 < self.fraction <= 1, "above 0 and at most 1"),
+            "valid": (0 <= self.valid < 1, "0 (no validation) or a share below 1"),
+            "dropout": (0 <= self.dropout < 1, "0 or a probability below 1"),
+            "lr": (self.lr > 0, "above 0"),
+            "momentum": (0 <= self.momentum < 1, "from 0 to below 1"),
+            "weight_decay": (self.weight_decay >= 0, "0 or more"),
+            "label_smoothing": (0 <= self.label_smoothing < 1, "from 0 to below 1"),
+            "step_size": (self.step_size >= 1, "at least 1 epoch"),
+            "gamma": (0 < self.gamma <= 1, "above 0 and at most 1"),
+            "batch_size": (self.batch_size >= 1, "at least 1"),
+            "epochs": (self.epochs >= 1, "at least 1"),
+            "patience": (self.patience is None or (isinstance(self.patience, int) and self.patience >= 1), "at least 1 epoch, or None for no early stopping"),
+        }
+        for name, (holds, wanted) in limits.items():
+            if not holds:
+                raise LabkitError(f"{name} must be {wanted}, not {getattr(self, name)}")
+        if self.patience is not None and self.valid == 0:
+            raise LabkitError("early stopping needs validation data; set valid above 0 or patience to None")
+
+    def to_dict(self):
+        """All fields and the schema version, ready for JSON."""
+        return {"schema": SCHEMA, **asdict(self), "augmentation": list(self.augmentation)}
+
+    @property
+    def key(self):
+        """16 hexadecimal digits that name this experiment: the beginning of the SHA-256 of its canonical JSON."""
+        canonical = json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+    @classmethod
+    def from_dict(cls, content):
+        """The experiment of a `to_dict`; raises `LabkitError` for another schema version."""
+        content = dict(content)
+        if (schema := content.pop("schema", None)) != SCHEMA:
+            raise LabkitError(f"this record has schema version {schema}, this labkit reads {SCHEMA}")
+        return cls(**content)
+
+    def loaders(self, device):
+        """{"train", "test" and, where `valid` > 0, "valid"}: the loaders of this experiment, and what they show.
+
+        Returns (loaders, facts); facts are plain values for the run record.
+        """
+        splits = data.load(self.data)
+        parts = {"train": data.subset(splits.train, self.fraction, self.data_seed), "test": splits.test}
+        if self.valid:
+            parts["train"], parts["valid"] = data.split(parts["train"], self.valid, self.data_seed)
+        normalize = normalization(self.normalization, parts["train"])
+        side = splits.train.images.shape[-1]
+        augment = transforms.Compose([AUGMENTATIONS[name](side) for name in self.augmentation] + [normalize])
+        loaders = {
+            name: data.loader(part, self.batch_size, shuffle=True, transform=augment, device=device, seed=self.seed)
+            if name == "train"
+            else data.loader(part, min(1000, len(part)), transform=normalize, device=device)
+            for name, part in parts.items()
+        }
+        facts = {"data_digest": splits.train.digest, "test_digest": splits.test.digest, "mean": normalize.mean, "std": normalize.std}
+        return loaders, facts | {f"{name}_images": len(part) for name, part in parts.items()}
+
+    def build_model(self, num_classes):
+        """The network before its first update."""
+        weights = None if self.init == "random" else self.init
+        return models.build(self.model, num_classes, weights, self.stem, self.dropout)
+
+    def build_optimizer(self, model):
+        match self.optimizer:
+            case "adam":
+                return torch.optim.Adam(model.parameters(), lr=self.lr, weight_decay=self.weight_decay)
+            case "adamw":
+                return torch.optim.AdamW(model.parameters(), lr=self.lr, weight_decay=self.weight_decay)
+            case "sgd":
+                return torch.optim.SGD(model.parameters(), lr=self.lr, momentum=self.momentum, weight_decay=self.weight_decay)
+
+    def build_schedule(self, steps_per_epoch):
+        return Schedule(self.schedule, self.lr, self.epochs, steps_per_epoch, self.step_size, self.gamma)
+
+
+def normalization(name, image_set):
+    """The `Normalize` of one of `NORMALIZATIONS`, measured on `image_set` where it needs to be."""
+    channels = image_set.images.shape[1]
+    fixed = {"none": (0.0, 1 / 255), "unit": (0.0, 1.0), "signed": (0.5, 0.5)}
+    if name in fixed:
+        mean, std = fixed[name]
+        return transforms.Normalize((mean,) * channels, (std,) * channels)
+    measured = image_set.select(torch.tensor([0])) if name == "first_image" else image_set
+    return transforms.Normalize(*data.get_mean_std(measured, 1.0 if name == "first_image" else 0.3))

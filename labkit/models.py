@@ -1,0 +1,214 @@
+"""The networks of the lab, head replacement, and what a network costs in parameters and FLOPs."""
+
+import urllib.error
+from collections import namedtuple
+from pathlib import Path
+
+import torch
+import torchvision
+from safetensors.torch import load_file
+from torch import nn
+
+from labkit.errors import LabkitError, accepted
+
+STEMS = ("imagenet", "cifar")
+
+
+def resnet18(num_classes=10, weights=None, stem="imagenet", dropout=0.0):
+    """ResNet-18 for `num_classes` classes (He et al., "Deep Residual Learning for Image Recognition", 2015).
+
+    weights: None (random), an entry of torchvision's `ResNet18_Weights` such as "IMAGENET1K_V1", or a path to
+    a .pt or .safetensors file. stem: "imagenet" is the paper's 7×7 stride 2 convolution and max-pooling,
+    "cifar" a 3×3 stride 1 convolution without pooling, which keeps 32×32 images large. dropout: see
+    `replace_head`. Raises `LabkitError`.
+    """
+    return _resnet("resnet18", num_classes, weights, stem, dropout)
+
+
+def resnet50(num_classes=10, weights=None, stem="imagenet", dropout=0.0):
+    """ResNet-50, with the arguments of `resnet18`."""
+    return _resnet("resnet50", num_classes, weights, stem, dropout)
+
+
+def _resnet(name, num_classes, weights, stem, dropout):
+    accepted("stem", stem, STEMS)
+    enum = torchvision.models.get_model_weights(name)
+    pretrained = weights if weights in enum.__members__ else None
+    model = replace_head(_torchvision_model(name, pretrained), num_classes, dropout)
+    if stem == "cifar":
+        model.conv1 = nn.Conv2d(3, 64, kernel_size=3, stride=1, padding=1, bias=False)
+        model.maxpool = nn.Identity()
+    if weights is not None and pretrained is None:
+        load_weights(model, weights, names=list(enum.__members__))
+    return model
+
+
+def _torchvision_model(name, weights):
+    try:
+        return torchvision.models.get_model(name, weights=weights)
+    except (urllib.error.URLError, OSError) as error:
+        url = torchvision.models.get_model_weights(name)[weights].url
+        folder = Path(torch.hub.get_dir()) / "checkpoints"
+        raise LabkitError(f"the {weights} weights of {name} could not be fetched ({getattr(error, 'reason', error)}); put {url.rsplit('/', 1)[1]} from {url} into {folder}") from error
+    except RuntimeError as error:
+        raise LabkitError(f"the stored {weights} weights of {name} do not fit ({_first_line(error)}); delete them from {Path(torch.hub.get_dir()) / 'checkpoints'}") from error
+
+
+def replace_head(model, num_classes, dropout=0.0):
+    """Replace the last layer `model.fc` by one for `num_classes` classes; with dropout, a `Dropout` goes before it."""
+    model.fc = _head(model.fc.in_features, num_classes, dropout)
+    return model
+
+
+def _head(in_features, num_classes, dropout):
+    linear = nn.Linear(in_features, num_classes)
+    return nn.Sequential(nn.Dropout(dropout), linear) if dropout else linear
+
+
+def load_weights(model, path, names=()):
+    """Load a state dict from a .pt, .pth or .safetensors file into `model`; raises `LabkitError`, `model` unchanged."""
+    path = Path(path)
+    if not path.is_file():
+        also = f"; accepted: {', '.join(names)} or the path of a weights file" if names else ""
+        raise LabkitError(f"there is no weights file {path}{also}")
+    try:
+        state = load_file(path) if path.suffix == ".safetensors" else torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # pickle, zip and safetensors each have errors of their own
+        raise LabkitError(f"{path} is not a readable weights file ({_first_line(error)}); save it with torch.save(model.state_dict(), path)") from error
+    _check_state(model, state, path)
+    model.load_state_dict(state)
+
+
+def _check_state(model, state, path):
+    """Name the first entry that does not fit, before anything is loaded."""
+    wanted = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise LabkitError(f"{path} holds no state dict; save it with torch.save(model.state_dict(), path)")
+    found = {name: tuple(value.shape) for name, value in state.items()}
+    for name in [*wanted, *found]:
+        if wanted.get(name) != found.get(name):
+            raise LabkitError(
+                f"{path} holds weights of another architecture: {name} is {found.get(name, 'missing')} in the file "
+                f"and {wanted.get(name, 'missing')} in {type(model).__name__}; build the model that the weights were saved from"
+            )
+
+
+def _first_line(error):
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+class SimpleCNN(nn.Module):
+    """Three blocks of convolution, batch norm, ReLU and 2×2 max-pooling, then one linear layer; for 3×32×32 images."""
+
+    def __init__(self):
+        super().__init__()
+        self.features = nn.Sequential(*_conv_block(3, 32), *_conv_block(32, 64), *_conv_block(64, 128))
+        self.classifier = nn.Linear(128 * 4 * 4, 10)
+
+    def forward(self, x):
+        return self.classifier(self.features(x).flatten(1))
+
+
+class ConvNet(nn.Module):
+    """`SimpleCNN` for any width, depth, image size and number of classes: one block for each entry of `channels`.
+
+    The last maps are averaged to one number a channel, so that any image of at least 2^len(channels) pixels fits.
+    """
+
+    def __init__(self, channels=(32, 64, 128), num_classes=10, dropout=0.0):
+        super().__init__()
+        blocks = [layer for pair in zip((3, *channels), channels) for layer in _conv_block(*pair)]
+        self.features = nn.Sequential(*blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        self.fc = _head(channels[-1], num_classes, dropout)
+
+    def forward(self, x):
+        return self.fc(self.features(x))
+
+
+def _conv_block(in_channels, channels):
+    return [nn.Conv2d(in_channels, channels, kernel_size=3, padding=1), nn.BatchNorm2d(channels), nn.ReLU(inplace=True), nn.MaxPool2d(2)]
+
+
+MODELS = ("resnet18", "resnet50", "SimpleCNN", "ConvNet")
+
+
+def build(name, num_classes=10, weights=None, stem="imagenet", dropout=0.0):
+    """Build one of `MODELS` by its name, with the arguments of `resnet18`; raises `LabkitError`."""
+    accepted("model", name, MODELS)
+    if name in ("resnet18", "resnet50"):
+        return _resnet(name, num_classes, weights, stem, dropout)
+    if stem != "imagenet":
+        raise LabkitError(f"stem={stem!r} is a choice of the resnets; leave it out for {name}")
+    if name == "SimpleCNN" and (num_classes != 10 or dropout):
+        raise LabkitError(f"SimpleCNN has 10 classes and no dropout, not num_classes={num_classes}, dropout={dropout}; use ConvNet")
+    model = SimpleCNN() if name == "SimpleCNN" else ConvNet(num_classes=num_classes, dropout=dropout)
+    if weights is not None:
+        load_weights(model, weights)
+    return model
+
+
+def num_parameters(model):
+    """Number of trainable parameters."""
+    return sum(p.numel() for p in model.parameters() if p.requires_grad)
+
+
+Layer = namedtuple("Layer", "name kind output_shape parameters flops")
+
+
+def layers(model, input_size=(3, 32, 32)):
+    """Send one zero image through the model; return a `Layer` for each module without children, in the order of use.
+
+    input_size: (channels, height, width). FLOPs are multiply–accumulates, in the convention of the package `thop`:
+    convolutions and linear layers without their bias, 4 per value of a batch norm, 0 for activations and pooling
+    except 1 per output of an adaptive average pooling over its window.
+    """
+    rows, hooks = [], []
+    for name, module in model.named_modules():
+        if not list(module.children()):
+            hooks.append(module.register_forward_hook(lambda m, x, y, name=name: rows.append(_layer(name, m, x[0], y))))
+    was_training, device = model.training, next(model.parameters()).device
+    try:
+        with torch.inference_mode():
+            model.eval()(torch.zeros(1, *input_size, device=device))
+    finally:
+        model.train(was_training)
+        for hook in hooks:
+            hook.remove()
+    return rows
+
+
+def _layer(name, module, inputs, output):
+    parameters = sum(p.numel() for p in module.parameters())
+    return Layer(name, type(module).__name__, tuple(output.shape[1:]), parameters, _module_flops(module, inputs, output))
+
+
+def _module_flops(module, inputs, output):
+    match module:
+        case nn.Conv2d():
+            return output.numel() * module.weight[0].numel()
+        case nn.Linear():
+            return output.numel() * module.in_features
+        case nn.BatchNorm2d():
+            return 4 * inputs.numel()
+        case nn.AdaptiveAvgPool2d():
+            # thop: window size − 1 additions and one division for each output
+            return output.numel() * (inputs[0, 0].numel() // output[0, 0].numel() + 1)
+        case _:
+            return 0
+
+
+def flops(model, input_size=(3, 32, 32)):
+    """Multiply–accumulates of one forward pass of one image; see `layers` for the convention."""
+    return sum(layer.flops for layer in layers(model, input_size))
+
+
+def summary(model, input_size=(3, 32, 32)):
+    """Print a table of the layers: output shape (−1 is the batch), parameters and FLOPs of each, and their sums."""
+    rows = layers(model, input_size)
+    names = [f"{row.name} ({row.kind})" for row in rows]
+    width = max(len(name) for name in names) + 2
+    rule = "=" * (width + 46)
+    print(f"{'Layer (type)':<{width}}{'Output shape':>18}{'Param #':>14}{'FLOPs':>14}\n{rule}")
+    for name, row in zip(names, rows):
+        print(f"{name:<{width}}{str([-1, *row.output_shape]):>18}{row.parameters:>14,}{row.flops:>14,}")
+    print(f"{rule}\n{'total':<{width}}{'':>18}{num_parameters(model):>14,}{sum(row.flops for row in rows):>14,}")

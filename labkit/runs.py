@@ -1,0 +1,379 @@
+"""The run store: an experiment is trained once, resumed when it was cut off, and read from then on.
+
+`runs/<key>/` holds
+    experiment.json    the experiment, all fields
+    environment.json   one entry for each session that worked on it: versions, device, data
+    history.jsonl      a line an epoch
+    timing.jsonl       a line an epoch: when and how long; not part of the result, which is reproducible
+    resume.pt          what an unfinished training needs to go on
+    weights.safetensors  the weights that were tested
+    result.json        written last: where it stands, the run is finished
+
+Every file appears by renaming a complete one, so that a kill at any moment leaves each file whole, old or new.
+"""
+
+import copy
+import hashlib
+import json
+import os
+import platform
+import time
+import zipfile
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import pandas as pd
+import torch
+import torchvision
+from filelock import FileLock, Timeout
+from safetensors.torch import load_file, save
+from torch import nn
+
+import labkit
+from labkit import data, models
+from labkit.device import default_device, describe
+from labkit.errors import LabkitError
+from labkit.experiment import Experiment
+from labkit.loops import EarlyStopping, Progress, fit, test
+
+__all__ = ["Experiment", "Run", "RunStore", "run"]
+
+
+class DamagedError(LabkitError):
+    """A store entry is not what it was when it was written."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run: its experiment, its folder `path` and its `result` (a dict)."""
+
+    experiment: Experiment
+    path: Path
+    result: dict
+
+    @property
+    def key(self):
+        return self.experiment.key
+
+    @cached_property
+    def history(self):
+        """A DataFrame with a row an epoch: epoch, lr, and loss and accuracy of train and valid or test."""
+        return pd.read_json(self.path / "history.jsonl", lines=True)
+
+    @cached_property
+    def seconds(self):
+        """Wall time of its epochs, in seconds."""
+        return sum(json.loads(line)["seconds"] for line in (self.path / "timing.jsonl").read_text().splitlines())
+
+    def model(self, device="cpu"):
+        """The network with the weights that were tested, in evaluation mode."""
+        model = models.build(
+            self.experiment.model, self.result["num_classes"], stem=self.experiment.stem, dropout=self.experiment.dropout
+        )
+        model.load_state_dict(load_file(self.path / "weights.safetensors"))
+        return model.to(device).eval()
+
+
+class RunStore:
+    """The runs below the folder `root` (default: LABKIT_RUNS or `runs/`)."""
+
+    def __init__(self, root=None):
+        self.root = Path(root or os.environ.get("LABKIT_RUNS", "runs"))
+
+    def path(self, experiment):
+        return self.root / experiment.key
+
+    def read(self, experiment):
+        """The finished `Run` of `experiment`, None if there is none; raises `DamagedError`."""
+        folder = self.path(experiment)
+        if not folder.exists():
+            return None
+        _check_experiment(folder, experiment)
+        return _read_finished(folder, experiment)
+
+    def load(self, experiment):
+        """Like `read`, but says that an entry is damaged and counts it as none."""
+        try:
+            return self.read(experiment)
+        except DamagedError as error:
+            print(f"run {experiment.key} is damaged: {error}")
+            return None
+
+    def all(self):
+        """Every finished run that this version of labkit can read."""
+        for path in sorted(self.root.glob("*/experiment.json")):
+            try:
+                experiment = Experiment.from_dict(_read_json(path))
+            except (LabkitError, TypeError):
+                continue  # another schema version, or unreadable
+            if path.parent.name == experiment.key and (found := self.load(experiment)):
+                yield found
+
+    def set_aside(self, folder, reason):
+        """Rename a damaged entry, so that nothing is lost and the run can be made again."""
+        number = 1
+        while (target := folder.with_name(f"{folder.name}.damaged-{number}")).exists():
+            number += 1
+        folder.rename(target)
+        print(f"run {folder.name} is damaged ({reason}); it was moved to {target} and is trained again")
+
+    @contextmanager
+    def lock(self, experiment):
+        """Hold the entry for this process; another one that wants it waits. A killed process lets go by itself."""
+        try:
+            (self.root / ".locks").mkdir(parents=True, exist_ok=True)
+            lock = FileLock(self.root / ".locks" / f"{experiment.key}.lock")
+            _acquire(lock, experiment)
+        except OSError as error:
+            raise _unwritable(self.root, error) from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+
+def _acquire(lock, experiment):
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        print(f"run {experiment.key} is being trained by another process; waiting for it")
+        lock.acquire()
+
+
+def _unwritable(folder, error):
+    return LabkitError(f"the run folder {folder} cannot be written ({error.strerror or error}); choose another one with LABKIT_RUNS")
+
+
+def run(experiment, store=None, device=None, verbose=True):
+    """Return the finished `Run` of `experiment`: from the store if it is there, else resumed, else trained.
+
+    store: a `RunStore`, default `RunStore()`. device: default `default_device()`. On the same machine a
+    resumed run equals the uninterrupted one bit for bit. Raises `LabkitError` and, after the last good epoch
+    has been kept, `NonFiniteLossError`.
+    """
+    store = store or RunStore()
+    try:
+        if finished := store.read(experiment):
+            return finished
+    except DamagedError:
+        pass  # looked at again with the entry locked
+    with store.lock(experiment):
+        finished = _or_set_aside(store, experiment, lambda: store.read(experiment))
+        return finished or _train(experiment, store, torch.device(device or default_device()), verbose)
+
+
+def _or_set_aside(store, experiment, read):
+    """What `read` returns; None, with the entry set aside, if it finds damage."""
+    try:
+        return read()
+    except DamagedError as error:
+        store.set_aside(store.path(experiment), error)
+        return None
+
+
+def _train(experiment, store, device, verbose):
+    folder = store.path(experiment)
+    with _reproducible(device, experiment.seed):
+        loaders, facts = experiment.loaders(device)
+        resume = _or_set_aside(store, experiment, lambda: _read_resume(folder, facts["data_digest"]))
+        _open_entry(folder, experiment, device, facts)
+        training = _Training(experiment, folder, loaders, facts, device)
+        if resume:
+            training.restore(resume)
+            if verbose:
+                print(f"run {experiment.key} goes on after epoch {training.progress.epoch}")
+        training.fit(verbose)
+        return training.finish()
+
+
+class _Training:
+    """A training under way, tied to its store entry."""
+
+    def __init__(self, experiment, folder, loaders, facts, device):
+        self.experiment, self.folder, self.loaders, self.facts = experiment, folder, loaders, facts
+        self.num_classes = len(loaders["train"].dataset.classes)
+        self.model = experiment.build_model(self.num_classes).to(device)
+        self.optimizer = experiment.build_optimizer(self.model)
+        self.progress = None
+        self.loss_fn = nn.CrossEntropyLoss(label_smoothing=experiment.label_smoothing)
+
+    def fit(self, verbose):
+        e = self.experiment
+        selecting = "valid" in self.loaders
+        try:
+            self.progress = fit(
+                self.model, self.loaders["train"], self.loaders.get("valid"), self.optimizer, e.epochs,
+                test_loader=None if selecting else self.loaders["test"], loss_fn=self.loss_fn,
+                schedule=e.build_schedule(len(self.loaders["train"])), patience=e.patience, monitor=e.monitor,
+                on_epoch=[self.save], progress=self.progress, verbose=verbose,
+            )  # fmt: skip
+        except KeyboardInterrupt:
+            print(f"interrupted; the finished epochs of run {e.key} are kept, run it again to go on from there")
+            raise
+
+    def save(self, progress):
+        """Write the epoch down: history and timing to read, resume.pt to go on from."""
+        rows = [{name: value for name, value in row.items() if name != "seconds"} for row in progress.history]
+        _write(self.folder / "history.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+        with open(self.folder / "timing.jsonl", "a") as file:
+            file.write(json.dumps({"epoch": progress.epoch, "seconds": progress.history[-1]["seconds"], "ended": time.time()}) + "\n")
+        best_is_last = progress.best_epoch == progress.epoch  # then its weights are the model's: no second copy
+        state = {
+            "progress": vars(progress) | {"stopper": vars(progress.stopper), "best_weights": None if best_is_last else progress.best_weights},
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "rng": torch.get_rng_state(),
+            "device_rng": _device_rng(self.model),
+            "data_digest": self.facts["data_digest"],
+        }
+        _write_with(self.folder / "resume.pt", lambda part: torch.save(state, part))
+
+    def restore(self, state):
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        stopper = EarlyStopping()
+        vars(stopper).update(state["progress"]["stopper"])
+        self.progress = Progress(**state["progress"] | {"stopper": stopper})
+        if self.progress.best_epoch == self.progress.epoch and "valid" in self.loaders:
+            self.progress.best_weights = copy.deepcopy(self.model.state_dict())
+        self.loaders["train"].epoch = self.progress.epoch
+        torch.set_rng_state(state["rng"])
+        if state["device_rng"] is not None:
+            torch.cuda.set_rng_state(state["device_rng"])
+
+    def finish(self):
+        """Read the test set, once, and close the entry."""
+        test_loss, test_acc = test(self.loaders["test"], self.model, nn.CrossEntropyLoss())
+        weights = {name: value.detach().cpu().contiguous() for name, value in self.model.state_dict().items()}
+        _write(self.folder / "weights.safetensors", save(weights))
+        best = self.progress.history[self.progress.best_epoch - 1]
+        result = {
+            "key": self.experiment.key, "num_classes": self.num_classes, "parameters": models.num_parameters(self.model),
+            "epochs": self.progress.epoch, "stopped_early": self.progress.stopped, "best_epoch": self.progress.best_epoch,
+            **{name: value for name, value in best.items() if name.startswith(("train_", "valid_"))},
+            "test_loss": test_loss, "test_acc": test_acc,
+            "sha256": {name: _sha256(self.folder / name) for name in ("history.jsonl", "weights.safetensors")},
+        }  # fmt: skip
+        _write(self.folder / "result.json", json.dumps(result, indent=1))
+        (self.folder / "resume.pt").unlink()
+        return Run(self.experiment, self.folder, result)
+
+
+@contextmanager
+def _reproducible(device, seed):
+    """Seed torch for one run and leave its state and settings outside as they were."""
+    devices = [device] if device.type == "cuda" else []
+    before = torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark
+    with torch.random.fork_rng(devices):
+        torch.manual_seed(seed)
+        torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
+        try:
+            yield
+        finally:
+            torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = before
+
+
+def _device_rng(model):
+    device = next(model.parameters()).device
+    return torch.cuda.get_rng_state(device) if device.type == "cuda" else None
+
+
+def _open_entry(folder, experiment, device, facts):
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _write(folder / "experiment.json", json.dumps(experiment.to_dict(), indent=1))
+        sessions = _read_json(folder / "environment.json") if (folder / "environment.json").exists() else []
+        _write(folder / "environment.json", json.dumps([*sessions, _environment(experiment, device) | facts], indent=1))
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+
+
+def _environment(experiment, device):
+    return {
+        "labkit": labkit.__version__, "python": platform.python_version(), "torch": torch.__version__,
+        "torchvision": torchvision.__version__, "platform": platform.platform(), "device": str(device),
+        "device_name": describe(device), "data": experiment.data, "data_fingerprint": data.fingerprint(experiment.data),
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+    }  # fmt: skip
+
+
+def _check_experiment(folder, experiment):
+    path = folder / "experiment.json"
+    if path.exists() and _read_json(path) != experiment.to_dict():
+        raise DamagedError("its experiment.json is not the experiment that its name stands for")
+
+
+def _read_finished(folder, experiment):
+    """The finished run in `folder`, None if it is not finished; raises `DamagedError`."""
+    if not (folder / "result.json").exists():
+        return None
+    result = _read_json(folder / "result.json")
+    for name in ("experiment.json", "environment.json", "timing.jsonl"):
+        if not (folder / name).is_file():
+            raise DamagedError(f"{name} is missing")
+    try:
+        wanted = result["sha256"]["history.jsonl"], result["sha256"]["weights.safetensors"]
+    except (KeyError, TypeError):
+        raise DamagedError("its result.json is incomplete") from None
+    for name, digest in zip(("history.jsonl", "weights.safetensors"), wanted):
+        if not (folder / name).is_file() or _sha256(folder / name) != digest:
+            raise DamagedError(f"{name} is missing or not what was written")
+    _need_same_data(folder, experiment)
+    return Run(experiment, folder, result)
+
+
+def _need_same_data(folder, experiment):
+    """A folder of images can change under its name; where it can be looked at, it must be what was trained on."""
+    recorded = _read_json(folder / "environment.json")[-1].get("data_fingerprint")
+    present = data.fingerprint(experiment.data)
+    if None not in (recorded, present) and recorded != present:
+        raise DamagedError(f"it was trained on other images than {experiment.data} holds now")
+
+
+def _read_resume(folder, data_digest):
+    """The state in resume.pt, None if there is none; raises `DamagedError`."""
+    path = folder / "resume.pt"
+    if not path.exists():
+        return None
+    try:
+        with zipfile.ZipFile(path) as archive:  # torch does not look at the checksums, zipfile does
+            damaged = archive.testzip()
+        state = torch.load(path, weights_only=True) if damaged is None else None
+    except Exception as error:  # zip, pickle and torch each have errors of their own
+        raise DamagedError(f"its resume.pt cannot be read: {error}") from error
+    if state is None:
+        raise DamagedError("its resume.pt fails its checksum")
+    if state["data_digest"] != data_digest:
+        raise DamagedError("it was begun on other images than its dataset holds now")
+    return state
+
+
+def _read_json(path):
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise DamagedError(f"its {path.name} cannot be read") from error
+
+
+def _sha256(path):
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _write(path, content):
+    """Write text or bytes so that `path` is the old file or the whole new one, at every moment."""
+    content = content.encode() if isinstance(content, str) else content
+    _write_with(path, lambda part: part.write_bytes(content))
+
+
+def _write_with(path, write):
+    part = path.with_name(path.name + ".part")
+    try:
+        write(part)
+        part.replace(path)
+    except (OSError, RuntimeError) as error:  # torch.save reports a full disk as RuntimeError
+        part.unlink(missing_ok=True)
+        reason = getattr(error, "strerror", None) or error
+        raise LabkitError(f"cannot write {path} ({reason}); free some disk space, then run it again to go on from the last epoch") from error

@@ -1,0 +1,256 @@
+"""Augmentation of a whole batch at once, on its device, with parameters drawn for every image.
+
+Names and arguments are those of `torchvision.transforms.v2`; the difference is that torchvision, given
+a batch, draws one set of parameters for all of its images. Every transform is called with a batch
+(N, C, H, W) and an optional generator on the batch's device. Geometric ones keep the dtype; those that
+compute on values return float32 in [0, 1] (or normalized).
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+
+from labkit.errors import LabkitError, accepted
+
+
+class Compose:
+    """Apply `transforms` one after the other."""
+
+    def __init__(self, transforms):
+        self.transforms = list(transforms)
+
+    def __call__(self, images, generator=None):
+        for transform in self.transforms:
+            images = transform(images, generator)
+        return images
+
+
+class RandomCrop:
+    """Pad by `padding` zeros on each side and cut a `size` × `size` window at a random place."""
+
+    def __init__(self, size, padding=0):
+        self.size, self.padding = size, padding
+
+    def __call__(self, images, generator=None):
+        n, _, height, width = images.shape
+        free = (height + 2 * self.padding - self.size, width + 2 * self.padding - self.size)
+        if min(free) < 0:
+            raise LabkitError(f"RandomCrop({self.size}, padding={self.padding}) is larger than the padded image of {height}×{width}")
+        top, left = (torch.randint(room + 1, (n,), generator=generator, device=images.device) for room in free)
+        return crop(F.pad(images, [self.padding] * 4) if self.padding else images, top, left, self.size)
+
+
+class RandomHorizontalFlip:
+    """Mirror each image left–right with probability `p`."""
+
+    def __init__(self, p=0.5):
+        self.p = p
+
+    def __call__(self, images, generator=None):
+        return horizontal_flip(images, _uniform(images, generator) < self.p)
+
+
+class RandomRotation:
+    """Rotate each image about its centre by an angle in [−degrees, degrees] (or [low, high]), counter-clockwise."""
+
+    def __init__(self, degrees, interpolation="nearest"):
+        self.low, self.high = degrees if isinstance(degrees, (tuple, list)) else (-degrees, degrees)
+        self.interpolation = accepted("interpolation", interpolation, ("nearest", "bilinear"))
+
+    def __call__(self, images, generator=None):
+        return rotate(images, _uniform(images, generator, self.low, self.high), self.interpolation)
+
+
+class ColorJitter:
+    """Change brightness, contrast, saturation and hue of each image by its own random factors.
+
+    A number b means factors from [1 − b, 1 + b] (hue: shifts from [−h, h] of the colour circle, h ≤ 0.5);
+    a pair gives the range itself. The four steps are applied in this order, torchvision shuffles them.
+    """
+
+    def __init__(self, brightness=0, contrast=0, saturation=0, hue=0):
+        ranges = [_jitter_range(value, 1) for value in (brightness, contrast, saturation)] + [_jitter_range(hue, 0)]
+        if not -0.5 <= ranges[3][0] <= ranges[3][1] <= 0.5:
+            raise LabkitError(f"hue must lie in [-0.5, 0.5], not {hue}")
+        steps = (adjust_brightness, adjust_contrast, adjust_saturation, adjust_hue)
+        neutral = ((1, 1), (1, 1), (1, 1), (0, 0))
+        self.steps = [(step, span) for step, span, still in zip(steps, ranges, neutral) if span != still]
+
+    def __call__(self, images, generator=None):
+        images = to_float(images)
+        for step, (low, high) in self.steps:
+            images = step(images, _uniform(images, generator, low, high))
+        return images
+
+
+class GaussianNoise:
+    """Add Gaussian noise of the given mean and standard deviation (in units of the [0, 1] range), then clip to [0, 1]."""
+
+    def __init__(self, mean=0.0, sigma=0.1, clip=True):
+        self.mean, self.sigma, self.clip = mean, sigma, clip
+
+    def __call__(self, images, generator=None):
+        images = to_float(images)
+        noise = torch.empty_like(images).normal_(self.mean, self.sigma, generator=generator)
+        noisy = noise.add_(images)
+        return noisy.clamp_(0, 1) if self.clip else noisy
+
+
+class Cutout:
+    """Set a `size` × `size` square with a random centre to 0; it may reach over the border.
+
+    DeVries and Taylor, "Improved Regularization of Convolutional Neural Networks with Cutout", 2017.
+    """
+
+    def __init__(self, size):
+        self.size = size
+
+    def __call__(self, images, generator=None):
+        n, _, height, width = images.shape
+        rows, columns = (torch.randint(side, (n,), generator=generator, device=images.device) for side in (height, width))
+        return erase(images, rows - self.size // 2, columns - self.size // 2, self.size)
+
+
+class Normalize:
+    """Scale to [0, 1], subtract `mean` and divide by `std`, each one number a channel."""
+
+    def __init__(self, mean, std):
+        self.mean, self.std = tuple(mean), tuple(std)
+        if len(self.mean) != len(self.std) or min(self.std) <= 0:
+            raise LabkitError(f"Normalize needs as many means as stds and stds above 0, not mean={mean}, std={std}")
+
+    def __call__(self, images, generator=None):
+        mean, std = (torch.tensor(v, dtype=torch.float32, device=images.device).view(-1, 1, 1) for v in (self.mean, self.std))
+        # One multiplication and one addition in place instead of /255, − mean, / std: a third of the memory traffic.
+        scale = 1 / (255 * std) if images.dtype == torch.uint8 else 1 / std
+        return images.float().mul(scale).sub_(mean / std)
+
+
+def to_float(images):
+    """Return float32 images in [0, 1]; float images are taken to be there already."""
+    return images if images.is_floating_point() else images.float().div_(255)
+
+
+def crop(images, top, left, size):
+    """Cut from image i the `size` × `size` window whose upper left corner is (top[i], left[i]), int64 (N,)."""
+    n, channels, height, width = images.shape
+    images = images.contiguous()
+    # A view that starts at every pixel in turn: window p is the crop whose corner is the p-th pixel in memory,
+    # so that one index per image copies whole rows instead of one index per pixel.
+    plane, corners = height * width, images.numel() - (channels - 1) * height * width - (size - 1) * width - size + 1
+    windows = images.as_strided((corners, channels, size, size), (1, plane, width, 1))
+    first = torch.arange(n, device=images.device) * channels * plane
+    return windows[first + top * width + left]
+
+
+def horizontal_flip(images, chosen):
+    """Mirror the images for which the bool tensor `chosen` (N,) is true."""
+    return torch.where(chosen[:, None, None, None], images.flip(-1), images)
+
+
+def rotate(images, degrees, interpolation="nearest"):
+    """Rotate image i counter-clockwise by degrees[i] (float (N,)) about its centre; corners become 0."""
+    x, y = _rotated_coordinates(images, degrees)
+    return _sample_nearest(images, x, y) if interpolation == "nearest" else _sample_bilinear(images, x, y)
+
+
+def _rotated_coordinates(images, degrees):
+    """Where each output pixel comes from: pixel coordinates x and y, float (N, H, W)."""
+    height, width = images.shape[2:]
+    angle = degrees * (math.pi / 180)
+    cos, sin = angle.cos()[:, None, None], angle.sin()[:, None, None]
+    down = torch.arange(height, device=images.device)[:, None] - (height - 1) / 2
+    right = torch.arange(width, device=images.device)[None, :] - (width - 1) / 2
+    return cos * right - sin * down + (width - 1) / 2, sin * right + cos * down + (height - 1) / 2
+
+
+def _sample_nearest(images, x, y):
+    n, channels, height, width = images.shape
+    x, y = x.round_(), y.round_()
+    inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
+    source = (y.clamp_(0, height - 1) * width + x.clamp_(0, width - 1)).long().view(n, 1, -1)
+    sampled = images.reshape(n, channels, -1).gather(2, source.expand(-1, channels, -1)).view(images.shape)
+    return sampled * inside[:, None]
+
+
+def _sample_bilinear(images, x, y):
+    height, width = images.shape[2:]
+    grid = torch.stack([(2 * x + 1) / width - 1, (2 * y + 1) / height - 1], dim=-1)
+    sampled = F.grid_sample(images.float(), grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+    return sampled if images.is_floating_point() else sampled.round_().to(images.dtype)
+
+
+def erase(images, top, left, size):
+    """Set in image i the square with upper left corner (top[i], left[i]), which may lie outside, to 0."""
+    height, width = images.shape[2:]
+    rows = torch.arange(height, device=images.device) - top[:, None]
+    columns = torch.arange(width, device=images.device) - left[:, None]
+    in_rows, in_columns = (rows >= 0) & (rows < size), (columns >= 0) & (columns < size)
+    return images * ~(in_rows[:, None, :, None] & in_columns[:, None, None, :])
+
+
+def adjust_brightness(images, factors):
+    """Multiply image i (float in [0, 1]) by factors[i]."""
+    return (images * factors[:, None, None, None]).clamp_(0, 1)
+
+
+def adjust_contrast(images, factors):
+    """Blend image i with the mean of its grey version: 0 gives plain grey, 1 the image itself."""
+    return _blend(images, _grey(images).mean(dim=(1, 2, 3), keepdim=True), factors)
+
+
+def adjust_saturation(images, factors):
+    """Blend image i with its grey version: 0 gives black and white, 1 the image itself."""
+    return _blend(images, _grey(images), factors)
+
+
+def adjust_hue(images, shifts):
+    """Turn the hue of image i by shifts[i], a fraction of the colour circle in [−0.5, 0.5]."""
+    hue, saturation, value = _rgb_to_hsv(images)
+    return _hsv_to_rgb((hue + shifts[:, None, None]) % 1.0, saturation, value)
+
+
+def _grey(images):
+    """ITU-R 601-2 luma, (N, 1, H, W)."""
+    weights = torch.tensor([0.2989, 0.587, 0.114], device=images.device).view(3, 1, 1)
+    return (images * weights).sum(1, keepdim=True)
+
+
+def _blend(images, other, factors):
+    return torch.lerp(other, images, factors[:, None, None, None]).clamp_(0, 1)
+
+
+def _rgb_to_hsv(images):
+    """Hue, saturation and value, each (N, H, W) in [0, 1]; the hue of a grey pixel is 0."""
+    red, green, blue = images.unbind(1)
+    value, low = images.amax(1), images.amin(1)
+    chroma = value - low
+    safe = chroma.clamp_min(1e-12)
+    hue = torch.where(
+        value == red, (green - blue) / safe % 6,
+        torch.where(value == green, (blue - red) / safe + 2, (red - green) / safe + 4),
+    )
+    return torch.where(chroma > 0, hue / 6, 0), chroma / value.clamp_min(1e-12), value
+
+
+def _hsv_to_rgb(hue, saturation, value):
+    """The inverse of `_rgb_to_hsv`; channel c falls off with the distance of the hue from that channel's own."""
+    channels = []
+    for offset in (5, 3, 1):
+        k = (offset + hue * 6) % 6
+        channels.append(value - value * saturation * torch.minimum(k, 4 - k).clamp(0, 1))
+    return torch.stack(channels, 1)
+
+
+def _uniform(images, generator, low=0.0, high=1.0):
+    """One float32 a image, uniform in [low, high)."""
+    return torch.empty(len(images), device=images.device).uniform_(low, high, generator=generator)
+
+
+def _jitter_range(value, centre):
+    if isinstance(value, (tuple, list)):
+        return tuple(value)
+    if value < 0:
+        raise LabkitError(f"a jitter strength must not be negative, not {value}")
+    return (max(0, centre - value) if centre else -value, centre + value)
