@@ -2,7 +2,10 @@
 
 import hashlib
 import json
+import math
+import os
 from dataclasses import asdict, dataclass, fields
+from numbers import Real
 
 import torch
 
@@ -87,10 +90,14 @@ class Experiment:
         """Bring a value to its field's type, so that lr=1 and lr=1.0 are the same experiment."""
         value = getattr(self, field.name)
         if field.type in (int, float):
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or (field.type is int and value != int(value)):
+            if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value) or (field.type is int and value != int(value)):
                 raise LabkitError(f"{field.name} must be a {'whole ' if field.type is int else ''}number, not {value!r}")
             object.__setattr__(self, field.name, field.type(value))
+        if field.type is str and isinstance(value, os.PathLike):
+            object.__setattr__(self, field.name, os.fspath(value))
         if field.type is tuple:
+            if not isinstance(value, (str, tuple, list)):
+                raise LabkitError(f"{field.name} must be a name or a tuple of names, not {value!r}")
             object.__setattr__(self, field.name, (value,) if isinstance(value, str) else tuple(value))
 
     def _check_numbers(self):

@@ -42,9 +42,9 @@ def train(dataloader, model, loss_fn, optimizer, before_step=None):
         optimizer.step()
         meter.add(loss, logits, labels)
         if step % _CHECK_EVERY == 0:
-            _need_finite(meter.loss, step)
+            _need_finite(meter.loss, f"by step {step + 1}")
     averages = meter.averages()
-    _need_finite(averages[0], step)
+    _need_finite(averages[0], f"by step {step + 1}")
     return averages
 
 
@@ -61,9 +61,9 @@ def test(dataloader, model, loss_fn):
     return meter.averages()
 
 
-def _need_finite(loss, step):
+def _need_finite(loss, where):
     if not math.isfinite(loss):
-        raise NonFiniteLossError(f"the loss became {float(loss)} by step {step + 1}; use a smaller learning rate")
+        raise NonFiniteLossError(f"the loss became {float(loss)} {where}; use a smaller learning rate")
 
 
 class EarlyStopping:
@@ -163,12 +163,14 @@ def _epoch(number, train_loader, evaluated, model, loss_fn, optimizer, set_rate)
     start = time.perf_counter()
     try:
         train_loss, train_acc = train(train_loader, model, loss_fn, optimizer, set_rate)
+        row = {"epoch": number, "lr": optimizer.param_groups[0]["lr"], "train_loss": train_loss, "train_acc": train_acc}
+        for name, loader in evaluated.items():
+            row[f"{name}_loss"], row[f"{name}_acc"] = test(loader, model, loss_fn)
+            _need_finite(row[f"{name}_loss"], f"on the {name} data")  # where the last update was the bad one
     except NonFiniteLossError as error:
         model.load_state_dict(last_good)
-        raise NonFiniteLossError(f"epoch {number}: {error} (it was {optimizer.param_groups[0]['lr']:g}); the model has its weights of epoch {number - 1} back") from None
-    row = {"epoch": number, "lr": optimizer.param_groups[0]["lr"], "train_loss": train_loss, "train_acc": train_acc}
-    for name, loader in evaluated.items():
-        row[f"{name}_loss"], row[f"{name}_acc"] = test(loader, model, loss_fn)
+        rate = optimizer.param_groups[0]["lr"]
+        raise NonFiniteLossError(f"epoch {number}: {error} (it was {rate:g}); the model has its weights of epoch {number - 1} back") from None
     return row | {"seconds": time.perf_counter() - start}
 
 

@@ -1,6 +1,5 @@
 """The networks of the lab, head replacement, and what a network costs in parameters and FLOPs."""
 
-import urllib.error
 from collections import namedtuple
 from pathlib import Path
 
@@ -44,14 +43,22 @@ def _resnet(name, num_classes, weights, stem, dropout):
 
 
 def _torchvision_model(name, weights):
+    if weights is None:
+        return torchvision.models.get_model(name)
     try:
         return torchvision.models.get_model(name, weights=weights)
-    except (urllib.error.URLError, OSError) as error:
-        url = torchvision.models.get_model_weights(name)[weights].url
-        folder = Path(torch.hub.get_dir()) / "checkpoints"
-        raise LabkitError(f"the {weights} weights of {name} could not be fetched ({getattr(error, 'reason', error)}); put {url.rsplit('/', 1)[1]} from {url} into {folder}") from error
-    except RuntimeError as error:
-        raise LabkitError(f"the stored {weights} weights of {name} do not fit ({_first_line(error)}); delete them from {Path(torch.hub.get_dir()) / 'checkpoints'}") from error
+    except Exception as error:  # urllib, zip, pickle and torch each have errors of their own
+        url, file = _checkpoint(name, weights)
+        problem, fix = "could not be fetched", f"put {file.name} from {url} into {file.parent}"
+        if file.exists():
+            problem, fix = "do not fit", f"delete {file} and run it again"
+        raise LabkitError(f"the {weights} weights of {name} {problem} ({_first_sentence(error)}); {fix}") from error
+
+
+def _checkpoint(name, weights):
+    """Where a torchvision checkpoint comes from, and the file it is kept in."""
+    url = torchvision.models.get_model_weights(name)[weights].url
+    return url, Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[1]
 
 
 def replace_head(model, num_classes, dropout=0.0):
@@ -74,7 +81,7 @@ def load_weights(model, path, names=()):
     try:
         state = load_file(path) if path.suffix == ".safetensors" else torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # pickle, zip and safetensors each have errors of their own
-        raise LabkitError(f"{path} is not a readable weights file ({_first_line(error)}); save it with torch.save(model.state_dict(), path)") from error
+        raise LabkitError(f"{path} is not a readable weights file ({_first_sentence(error)}); save it with torch.save(model.state_dict(), path)") from error
     _check_state(model, state, path)
     model.load_state_dict(state)
 
@@ -93,8 +100,9 @@ def _check_state(model, state, path):
             )
 
 
-def _first_line(error):
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+def _first_sentence(error):
+    text = str(getattr(error, "reason", error)).strip() or type(error).__name__
+    return text.splitlines()[0].split(". ")[0].rstrip(".:")
 
 
 class SimpleCNN(nn.Module):
@@ -166,12 +174,13 @@ def layers(model, input_size=(3, 32, 32)):
     for name, module in model.named_modules():
         if not list(module.children()):
             hooks.append(module.register_forward_hook(lambda m, x, y, name=name: rows.append(_layer(name, m, x[0], y))))
-    was_training, device = model.training, next(model.parameters()).device
+    modes, device = [(module, module.training) for module in model.modules()], next(model.parameters()).device
     try:
         with torch.inference_mode():
             model.eval()(torch.zeros(1, *input_size, device=device))
     finally:
-        model.train(was_training)
+        for module, was_training in modes:  # one by one: a frozen part keeps its own mode
+            module.training = was_training
         for hook in hooks:
             hook.remove()
     return rows
@@ -210,5 +219,6 @@ def summary(model, input_size=(3, 32, 32)):
     rule = "=" * (width + 46)
     print(f"{'Layer (type)':<{width}}{'Output shape':>18}{'Param #':>14}{'FLOPs':>14}\n{rule}")
     for name, row in zip(names, rows):
-        print(f"{name:<{width}}{str([-1, *row.output_shape]):>18}{row.parameters:>14,}{row.flops:>14,}")
-    print(f"{rule}\n{'total':<{width}}{'':>18}{num_parameters(model):>14,}{sum(row.flops for row in rows):>14,}")
+        print(f"{name:<{width}}{[-1, *row.output_shape]!s:>18}{row.parameters:>14,}{row.flops:>14,}")
+    parameters = sum(p.numel() for p in model.parameters())
+    print(f"{rule}\n{'total':<{width}}{'':>18}{parameters:>14,}{sum(row.flops for row in rows):>14,}")

@@ -13,7 +13,7 @@ PARTS = {"train": "train", "valid": "validation", "test": "test"}
 _COLORS = dict(zip(PARTS, sns.color_palette("deep", 3)))
 _STYLE = {
     "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.color": "0.92", "axes.axisbelow": True,
-    "axes.titlesize": 11, "axes.labelsize": 10, "legend.frameon": False, "figure.dpi": 96, "savefig.dpi": 96, "figure.constrained_layout.use": True,
+    "axes.titlesize": 11, "axes.labelsize": 10, "figure.dpi": 96, "savefig.dpi": 96, "figure.constrained_layout.use": True,
 }  # fmt: skip
 
 
@@ -38,7 +38,7 @@ def curves(history, title=""):
         axes.set(xlabel="epoch", ylabel=label)
         axes.xaxis.get_major_locator().set_params(integer=True)
     figure.axes[1].set_ylim(0, 1)
-    figure.axes[0].legend()
+    figure.axes[0].legend(frameon=False)
     figure.suptitle(title, fontsize=12)
     return figure
 
@@ -56,7 +56,7 @@ def scaling(table, title=""):
             _label_points(axes, rows["images"], rows[f"{part} accuracy"])
         _size_axis(axes, rows["images"])
         axes.set(title=model, xlabel="training images", ylabel="accuracy", ylim=(0, 1.05))
-    figure.axes[0].legend(loc="lower right")
+    figure.axes[0].legend(loc="lower right", frameon=False)
     figure.suptitle(title, fontsize=12)
     return figure
 
@@ -114,22 +114,50 @@ def schedule(lr, num_steps, title=""):
     return figure
 
 
-_DRAWN = {"Conv2d": "#4c72b0", "MaxPool2d": "#dd8452", "AdaptiveAvgPool2d": "#dd8452", "Linear": "#55a868"}
-_SHORT = {"Conv2d": "conv", "MaxPool2d": "max-pool", "AdaptiveAvgPool2d": "average", "Linear": "linear"}
+def bars(table, ylabel, title=""):
+    """Grouped bars: one group a row of the DataFrame `table` (labelled by its index), one colour a column."""
+    figure = _figure(size=(max(4.5, 0.75 * len(table)), 3.2))
+    axes = figure.axes[0]
+    width = 0.8 / len(table.columns)
+    for number, (name, values) in enumerate(table.items()):
+        places = [row + (number - (len(table.columns) - 1) / 2) * width for row in range(len(table))]
+        axes.bar(places, values, width, label=name, color=sns.color_palette("deep")[number])
+    axes.set_xticks(range(len(table)), table.index)
+    axes.set(ylabel=ylabel, title=title)
+    axes.grid(False, axis="x")
+    if len(table.columns) > 1:
+        axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
+    return figure
+
+
+def lines(table, xlabel, ylabel, title=""):
+    """One line a column of the DataFrame `table`, against its index."""
+    figure = _figure()
+    axes = figure.axes[0]
+    for color, (name, values) in zip(sns.color_palette("deep"), table.items()):
+        axes.plot(table.index, values, marker="o", markersize=3.5, color=color, label=name)
+    axes.set(xlabel=xlabel, ylabel=ylabel, title=title, ylim=(0, None))
+    axes.legend(frameon=False)
+    return figure
+
+
+_DRAWN = {"input": "#9a9a9a", "Conv2d": "#4c72b0", "MaxPool2d": "#dd8452", "AdaptiveAvgPool2d": "#dd8452", "Linear": "#55a868"}
+_SHORT = {"Conv2d": "conv", "MaxPool2d": "max-pool", "AdaptiveAvgPool2d": "average"}
 
 
 def draw_model(model, input_size=(3, 32, 32), title=""):
-    """The feature maps of a network from left to right: as high as the map, as wide as the logarithm of its channels.
+    """The feature maps of a network from left to right: as high as the map, as thick as the logarithm of its channels.
 
-    Layers that leave the shape as it is are drawn once, with how often they follow each other.
+    Layers of one kind that leave the shape as it is are drawn once, with how often they follow each other.
     """
     boxes = _boxes(model, input_size)
-    figure = _figure(size=(max(6, 0.95 * len(boxes)), 3.2))
+    figure = _figure(size=(1.08 * len(boxes) + 0.4, 2.7))
     axes = figure.axes[0]
     x = 0.0
     for kind, shape, repeats in boxes:
         x = _draw_box(axes, x, kind, shape, repeats, input_size[1])
-    axes.set(xlim=(-0.3, x), ylim=(-0.85, 0.85), title=title)
+    axes.set(xlim=(-0.1, x - 0.2), ylim=(-1.1, 1.05), title=title)
+    axes.set_aspect("equal")
     axes.axis("off")
     return figure
 
@@ -138,7 +166,7 @@ def _boxes(model, input_size):
     """[(kind, output shape, repeats), …]: the main path, without the convolutions of shortcuts."""
     boxes = [("input", tuple(input_size), 1)]
     for layer in layers(model, input_size):
-        if layer.kind not in _DRAWN or "downsample" in layer.name or "shortcut" in layer.name:
+        if layer.kind not in _DRAWN or "downsample" in layer.name:
             continue
         kind, shape, repeats = boxes[-1]
         if (layer.kind, layer.output_shape) == (kind, shape):
@@ -149,15 +177,22 @@ def _boxes(model, input_size):
 
 
 def _draw_box(axes, x, kind, shape, repeats, full_height):
-    """Draw one map with its left edge at x; return where the next one starts."""
-    channels, side = shape[0], shape[1] if len(shape) == 3 else 1
-    width = 0.09 * math.log2(channels) + 0.1
-    height = max(0.05, side / full_height)
-    if len(shape) == 1:
-        height = 0.09 * math.log2(channels)
-    axes.add_patch(plt.Rectangle((x, -height / 2), width, height, facecolor=_DRAWN.get(kind, "0.6"), edgecolor="white", alpha=0.9))
-    size = f"{channels}×{shape[1]}×{shape[2]}" if len(shape) == 3 else f"{channels}"
-    axes.text(x + width / 2, -0.58, size, ha="center", va="top", fontsize=7.5, rotation=35, color="0.3")
-    name = _SHORT.get(kind, kind) + (f" ×{repeats}" if repeats > 1 else "")
-    axes.text(x + width / 2, 0.56, name, ha="center", va="bottom", fontsize=8, rotation=35)
-    return x + width + 0.22
+    """Draw one map as a block with its left edge at x; return where the next one starts."""
+    channels, *sides = shape
+    thickness = 0.05 * math.log2(channels) + 0.03
+    side = 1.1 * sides[0] / full_height if sides else 0.0
+    depth = 0.35 * max(side, 0.06)
+    front = side if sides else 0.13 * math.log2(channels)  # a vector stands upright, as high as it is long
+    low, high, right = -front / 2, front / 2, x + thickness
+    faces = {
+        1.0: [(x, low), (right, low), (right, high), (x, high)],
+        0.7: [(x, high), (right, high), (right + depth, high + depth), (x + depth, high + depth)],
+        0.5: [(right, low), (right + depth, low + depth), (right + depth, high + depth), (right, high)],
+    }
+    for shade, corners in faces.items():
+        axes.fill(*zip(*corners), facecolor=_DRAWN[kind], alpha=shade, edgecolor="white", linewidth=0.8)
+    name = _SHORT.get(kind, kind.lower()) + (f" ×{repeats}" if repeats > 1 else "")
+    size = "×".join(map(str, shape))
+    for line, text in enumerate((name, size)):
+        axes.text(x + (thickness + depth) / 2, -0.82 - 0.16 * line, text, ha="center", va="baseline", fontsize=7.5, color="0.25")
+    return x + max(thickness + depth + 0.2, 0.68)

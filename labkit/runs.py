@@ -60,7 +60,7 @@ class Run:
     @cached_property
     def history(self):
         """A DataFrame with a row an epoch: epoch, lr, and loss and accuracy of train and valid or test."""
-        return pd.read_json(self.path / "history.jsonl", lines=True)
+        return pd.read_json(self.path / "history.jsonl", lines=True, precise_float=True)
 
     @cached_property
     def seconds(self):
@@ -90,7 +90,7 @@ class RunStore:
         folder = self.path(experiment)
         if not folder.exists():
             return None
-        _check_experiment(folder, experiment)
+        _check_entry(folder, experiment)
         return _read_finished(folder, experiment)
 
     def load(self, experiment):
@@ -106,7 +106,7 @@ class RunStore:
         for path in sorted(self.root.glob("*/experiment.json")):
             try:
                 experiment = Experiment.from_dict(_read_json(path))
-            except (LabkitError, TypeError):
+            except (ValueError, TypeError):
                 continue  # another schema version, or unreadable
             if path.parent.name == experiment.key and (found := self.load(experiment)):
                 yield found
@@ -217,8 +217,9 @@ class _Training:
         """Write the epoch down: history and timing to read, resume.pt to go on from."""
         rows = [{name: value for name, value in row.items() if name != "seconds"} for row in progress.history]
         _write(self.folder / "history.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
-        with open(self.folder / "timing.jsonl", "a") as file:
-            file.write(json.dumps({"epoch": progress.epoch, "seconds": progress.history[-1]["seconds"], "ended": time.time()}) + "\n")
+        timing = {"epoch": progress.epoch, "seconds": progress.history[-1]["seconds"], "ended": time.time()}
+        # An epoch that was cut off after this line was written is trained again: only the lines before it are kept.
+        _write(self.folder / "timing.jsonl", "".join([*self._timing(progress.epoch - 1), json.dumps(timing) + "\n"]))
         best_is_last = progress.best_epoch == progress.epoch  # then its weights are the model's: no second copy
         state = {
             "progress": vars(progress) | {"stopper": vars(progress.stopper), "best_weights": None if best_is_last else progress.best_weights},
@@ -229,6 +230,11 @@ class _Training:
             "data_digest": self.facts["data_digest"],
         }
         _write_with(self.folder / "resume.pt", lambda part: torch.save(state, part))
+
+    def _timing(self, epochs):
+        """The lines of the first `epochs` epochs."""
+        path = self.folder / "timing.jsonl"
+        return path.read_text().splitlines(keepends=True)[:epochs] if path.exists() else []
 
     def restore(self, state):
         self.model.load_state_dict(state["model"])
@@ -284,7 +290,7 @@ def _open_entry(folder, experiment, device, facts):
     try:
         folder.mkdir(parents=True, exist_ok=True)
         _write(folder / "experiment.json", json.dumps(experiment.to_dict(), indent=1))
-        sessions = _read_json(folder / "environment.json") if (folder / "environment.json").exists() else []
+        sessions = _sessions(folder) if (folder / "environment.json").exists() else []
         _write(folder / "environment.json", json.dumps([*sessions, _environment(experiment, device) | facts], indent=1))
     except OSError as error:
         raise _unwritable(folder, error) from error
@@ -299,10 +305,21 @@ def _environment(experiment, device):
     }  # fmt: skip
 
 
-def _check_experiment(folder, experiment):
+def _check_entry(folder, experiment):
+    """What a finished and an unfinished entry must have in common; raises `DamagedError`."""
     path = folder / "experiment.json"
     if path.exists() and _read_json(path) != experiment.to_dict():
         raise DamagedError("its experiment.json is not the experiment that its name stands for")
+    if (folder / "environment.json").exists():
+        _sessions(folder)
+
+
+def _sessions(folder):
+    """The entries of environment.json, a dict each; raises `DamagedError`."""
+    sessions = _read_json(folder / "environment.json")
+    if not isinstance(sessions, list) or not sessions or not all(isinstance(session, dict) for session in sessions):
+        raise DamagedError("its environment.json is incomplete")
+    return sessions
 
 
 def _read_finished(folder, experiment):
@@ -326,8 +343,11 @@ def _read_finished(folder, experiment):
 
 def _need_same_data(folder, experiment):
     """A folder of images can change under its name; where it can be looked at, it must be what was trained on."""
-    recorded = _read_json(folder / "environment.json")[-1].get("data_fingerprint")
-    present = data.fingerprint(experiment.data)
+    recorded = _sessions(folder)[-1].get("data_fingerprint")
+    try:
+        present = data.fingerprint(experiment.data)
+    except LabkitError:  # an empty mount point, a folder being copied: nothing to compare with
+        return
     if None not in (recorded, present) and recorded != present:
         raise DamagedError(f"it was trained on other images than {experiment.data} holds now")
 

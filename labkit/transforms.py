@@ -7,6 +7,7 @@ compute on values return float32 in [0, 1] (or normalized).
 """
 
 import math
+from numbers import Integral
 
 import torch
 import torch.nn.functional as F
@@ -30,7 +31,7 @@ class RandomCrop:
     """Pad by `padding` zeros on each side and cut a `size` × `size` window at a random place."""
 
     def __init__(self, size, padding=0):
-        self.size, self.padding = size, padding
+        self.size, self.padding = _whole("size", size, 1), _whole("padding", padding, 0)
 
     def __call__(self, images, generator=None):
         n, _, height, width = images.shape
@@ -45,6 +46,8 @@ class RandomHorizontalFlip:
     """Mirror each image left–right with probability `p`."""
 
     def __init__(self, p=0.5):
+        if not 0 <= p <= 1:
+            raise LabkitError(f"p must be a probability from 0 to 1, not {p}")
         self.p = p
 
     def __call__(self, images, generator=None):
@@ -55,7 +58,7 @@ class RandomRotation:
     """Rotate each image about its centre by an angle in [−degrees, degrees] (or [low, high]), counter-clockwise."""
 
     def __init__(self, degrees, interpolation="nearest"):
-        self.low, self.high = degrees if isinstance(degrees, (tuple, list)) else (-degrees, degrees)
+        self.low, self.high = _range("degrees", degrees)
         self.interpolation = accepted("interpolation", interpolation, ("nearest", "bilinear"))
 
     def __call__(self, images, generator=None):
@@ -70,9 +73,9 @@ class ColorJitter:
     """
 
     def __init__(self, brightness=0, contrast=0, saturation=0, hue=0):
-        ranges = [_jitter_range(value, 1) for value in (brightness, contrast, saturation)] + [_jitter_range(hue, 0)]
-        if not -0.5 <= ranges[3][0] <= ranges[3][1] <= 0.5:
-            raise LabkitError(f"hue must lie in [-0.5, 0.5], not {hue}")
+        factors = {"brightness": brightness, "contrast": contrast, "saturation": saturation}
+        ranges = [_range(name, value, centre=1, lowest=0) for name, value in factors.items()]
+        ranges.append(_range("hue", hue, lowest=-0.5, highest=0.5))
         steps = (adjust_brightness, adjust_contrast, adjust_saturation, adjust_hue)
         neutral = ((1, 1), (1, 1), (1, 1), (0, 0))
         self.steps = [(step, span) for step, span, still in zip(steps, ranges, neutral) if span != still]
@@ -88,11 +91,14 @@ class GaussianNoise:
     """Add Gaussian noise of the given mean and standard deviation (in units of the [0, 1] range), then clip to [0, 1]."""
 
     def __init__(self, mean=0.0, sigma=0.1, clip=True):
+        if not sigma >= 0:
+            raise LabkitError(f"sigma must be at least 0, not {sigma}")
         self.mean, self.sigma, self.clip = mean, sigma, clip
 
     def __call__(self, images, generator=None):
         images = to_float(images)
-        noise = torch.empty_like(images).normal_(self.mean, self.sigma, generator=generator)
+        # Not empty_like: the noise of a seed must not depend on how the images lie in memory.
+        noise = torch.empty(images.shape, dtype=images.dtype, device=images.device).normal_(self.mean, self.sigma, generator=generator)
         noisy = noise.add_(images)
         return noisy.clamp_(0, 1) if self.clip else noisy
 
@@ -104,7 +110,7 @@ class Cutout:
     """
 
     def __init__(self, size):
-        self.size = size
+        self.size = _whole("size", size, 1)
 
     def __call__(self, images, generator=None):
         n, _, height, width = images.shape
@@ -117,10 +123,12 @@ class Normalize:
 
     def __init__(self, mean, std):
         self.mean, self.std = tuple(mean), tuple(std)
-        if len(self.mean) != len(self.std) or min(self.std) <= 0:
+        if not self.mean or len(self.mean) != len(self.std) or min(self.std) <= 0:
             raise LabkitError(f"Normalize needs as many means as stds and stds above 0, not mean={mean}, std={std}")
 
     def __call__(self, images, generator=None):
+        if images.shape[1] != len(self.mean):
+            raise LabkitError(f"Normalize was given {len(self.mean)} means but the images have {images.shape[1]} channels; give one mean and one std a channel")
         mean, std = (torch.tensor(v, dtype=torch.float32, device=images.device).view(-1, 1, 1) for v in (self.mean, self.std))
         # One multiplication and one addition in place instead of /255, − mean, / std: a third of the memory traffic.
         scale = 1 / (255 * std) if images.dtype == torch.uint8 else 1 / std
@@ -129,7 +137,7 @@ class Normalize:
 
 def to_float(images):
     """Return float32 images in [0, 1]; float images are taken to be there already."""
-    return images if images.is_floating_point() else images.float().div_(255)
+    return images.float() if images.is_floating_point() else images.float().div_(255)
 
 
 def crop(images, top, left, size):
@@ -178,7 +186,7 @@ def _sample_bilinear(images, x, y):
     height, width = images.shape[2:]
     grid = torch.stack([(2 * x + 1) / width - 1, (2 * y + 1) / height - 1], dim=-1)
     sampled = F.grid_sample(images.float(), grid, mode="bilinear", padding_mode="zeros", align_corners=False)
-    return sampled if images.is_floating_point() else sampled.round_().to(images.dtype)
+    return (sampled if images.is_floating_point() else sampled.round_()).to(images.dtype)
 
 
 def erase(images, top, left, size):
@@ -206,13 +214,17 @@ def adjust_saturation(images, factors):
 
 
 def adjust_hue(images, shifts):
-    """Turn the hue of image i by shifts[i], a fraction of the colour circle in [−0.5, 0.5]."""
+    """Turn the hue of image i by shifts[i], a fraction of the colour circle in [−0.5, 0.5]; grey images have none."""
+    if images.shape[1] == 1:
+        return images
     hue, saturation, value = _rgb_to_hsv(images)
     return _hsv_to_rgb((hue + shifts[:, None, None]) % 1.0, saturation, value)
 
 
 def _grey(images):
     """ITU-R 601-2 luma, (N, 1, H, W)."""
+    if images.shape[1] == 1:
+        return images
     weights = torch.tensor([0.2989, 0.587, 0.114], device=images.device).view(3, 1, 1)
     return (images * weights).sum(1, keepdim=True)
 
@@ -248,9 +260,15 @@ def _uniform(images, generator, low=0.0, high=1.0):
     return torch.empty(len(images), device=images.device).uniform_(low, high, generator=generator)
 
 
-def _jitter_range(value, centre):
-    if isinstance(value, (tuple, list)):
-        return tuple(value)
-    if value < 0:
-        raise LabkitError(f"a jitter strength must not be negative, not {value}")
-    return (max(0, centre - value) if centre else -value, centre + value)
+def _whole(name, value, least):
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+        raise LabkitError(f"{name} must be a whole number of at least {least}, not {value}")
+    return value
+
+
+def _range(name, value, centre=0, lowest=-math.inf, highest=math.inf):
+    """(low, high) of a strength, centre ± value, or of a pair, which is the range itself."""
+    pair = value if isinstance(value, (tuple, list)) else (max(lowest, centre - value), centre + value)
+    if len(pair) != 2 or not lowest <= pair[0] <= pair[1] <= highest:
+        raise LabkitError(f"{name} must be a number of at least 0 or a pair (low, high), within [{lowest}, {highest}], not {value}")
+    return tuple(pair)

@@ -64,7 +64,7 @@ def parse(name):
     if match := re.fullmatch(r"shapes:(\d+)/(\d+)", str(name)):
         return "shapes", _need_images(int(match[1]), int(match[2]))
     if match := re.fullmatch(r"imagefolder:(.+?)(?:@(\d+))?", str(name)):
-        return "imagefolder", (Path(match[1]).expanduser(), int(match[2]) if match[2] else None)
+        return "imagefolder", (Path(match[1]).expanduser(), _need_size(name, match[2]))
     raise LabkitError(f"unknown dataset {name!r}; accepted: {_ACCEPTED}")
 
 
@@ -72,6 +72,12 @@ def _need_images(train, test):
     if min(train, test) < len(shapes.SHAPES):
         raise LabkitError(f"shapes:{train}/{test} asks for fewer images than there are classes; use at least {len(shapes.SHAPES)} of each")
     return train, test
+
+
+def _need_size(name, size):
+    if size is not None and int(size) < 1:
+        raise LabkitError(f"{name} asks for images of size {size}; the size must be at least 1 pixel")
+    return int(size) if size else None
 
 
 @lru_cache(maxsize=2)

@@ -42,7 +42,7 @@ def _fetch(root):
     if (root / CIFAR10.base_folder).exists():
         print(f"{root / CIFAR10.base_folder} is damaged or incomplete; unpacking it again")
     _need_room(root)
-    fetch(os.environ.get("LABKIT_CIFAR10_URL", CIFAR10.url), archive, CIFAR10.tgz_md5)
+    fetch(os.environ.get("LABKIT_CIFAR10_URL") or CIFAR10.url, archive, CIFAR10.tgz_md5)
     unpack(archive, root, CIFAR10.base_folder)
     if not is_present(root):
         raise LabkitError(f"{archive} is whole but its content is not CIFAR-10; delete it and run the same command again")
@@ -52,7 +52,8 @@ def _need_room(root):
     existing = next(folder for folder in (root, *root.absolute().parents) if folder.exists())
     free = shutil.disk_usage(existing).free
     if free < _BYTES_NEEDED:
-        raise LabkitError(f"CIFAR-10 needs {_BYTES_NEEDED / 1e6:.0f} MB and {existing} has {free / 1e6:.0f} MB left; free some disk space or choose another data folder with LABKIT_DATA_ROOT")
+        fix = "free some disk space or choose another data folder with LABKIT_DATA_ROOT"
+        raise LabkitError(f"CIFAR-10 needs {_BYTES_NEEDED / 1e6:.0f} MB and {existing} has {free / 1e6:.0f} MB left; {fix}")
 
 
 def _image_set(dataset):

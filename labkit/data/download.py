@@ -2,10 +2,12 @@
 
 import hashlib
 import http.client
-import shutil
+import os
 import tarfile
 import tempfile
+import urllib.error
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 
 from labkit.errors import LabkitError
@@ -22,30 +24,32 @@ def fetch(url, path, md5):
     failure. Raises `LabkitError` naming the cause: no network, cut short, wrong MD5, disk full.
     """
     path = Path(path)
-    if path.exists():
-        if _md5(path) == md5:
-            return path
-        print(f"{path} is damaged or incomplete (its MD5 is not {md5}); fetching it again")
     part = path.with_name(path.name + ".part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists():
+            if _md5(path) == md5:
+                return path
+            print(f"{path} is damaged or incomplete (its MD5 is not {md5}); fetching it again")
         _download(url, part)
         if (found := _md5(part)) != md5:
             raise LabkitError(f"{url} arrived with MD5 {found} instead of {md5}: the file on the server is damaged or was altered; try again or another mirror")
         part.replace(path)
     except OSError as error:
-        raise LabkitError(f"cannot write {path}: {error.strerror or error}; free some disk space or choose another data folder with LABKIT_DATA_ROOT") from error
+        fix = "free some disk space or choose another data folder with LABKIT_DATA_ROOT"
+        raise LabkitError(f"cannot write {path}: {error.strerror or error}; {fix}") from error
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink()
     return path
 
 
 def _download(url, part):
     try:
         response = urllib.request.urlopen(url, timeout=_TIMEOUT)
-    except (OSError, http.client.HTTPException) as error:  # URLError is an OSError
-        reason = getattr(error, "reason", error)
-        raise LabkitError(f"cannot reach {url}: {reason}; check the network, or put the file at {part.with_suffix('')} by hand") from error
+    except (OSError, http.client.HTTPException, ValueError) as error:  # URLError is an OSError; ValueError: `url` is no address
+        reason = error if isinstance(error, urllib.error.HTTPError) else getattr(error, "reason", error)
+        raise LabkitError(f"cannot reach {url}: {reason}; check the network and the address, or put the file at {part.with_suffix('')} by hand") from error
     size = int(response.headers.get("Content-Length") or 0)
     with response, open(part, "wb") as file:
         received = _copy(response, file, size, url)
@@ -83,22 +87,36 @@ def unpack(archive, folder, name):
     Raises `LabkitError`.
     """
     folder = Path(folder)
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".unpack-") as scratch:
-        try:
-            with tarfile.open(archive) as tar:
-                tar.extractall(scratch, filter="data")
-        except tarfile.FilterError as error:
-            raise LabkitError(f"{archive} was refused: it holds a member that would be written outside its folder ({error}); fetch it from its official address") from error
-        except (tarfile.TarError, EOFError) as error:
-            raise LabkitError(f"{archive} cannot be unpacked ({error}); delete it and run the same command again") from error
-        except OSError as error:
-            raise LabkitError(f"cannot unpack {archive}: {error.strerror or error}; free some disk space in {folder}") from error
-        _move_into_place(Path(scratch) / name, folder / name, archive)
+    try:
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".unpack-") as scratch:
+            _extract(archive, scratch)
+            _move_into_place(Path(scratch) / name, folder / name, archive)
+    except OSError as error:
+        raise LabkitError(f"cannot unpack {archive}: {error.strerror or error}; free some disk space in {folder}") from error
+
+
+def _extract(archive, scratch):
+    try:
+        with tarfile.open(archive) as tar:
+            tar.extractall(scratch, filter=_inside)
+    except tarfile.FilterError as error:
+        reason = f"it holds a member that would be written outside its folder ({error})"
+        raise LabkitError(f"{archive} was refused: {reason}; fetch it from its official address") from error
+    except (tarfile.TarError, EOFError) as error:
+        reason = str(error).partition("\n")[0].rstrip(":")
+        raise LabkitError(f"{archive} cannot be unpacked ({reason}); delete it and run the same command again") from error
+
+
+def _inside(member, folder):
+    """tarfile's own "data" filter, except that it would quietly make an absolute path a relative one."""
+    if member.name.startswith("/"):
+        raise tarfile.AbsolutePathError(member)
+    return tarfile.data_filter(member, folder)
 
 
 def _move_into_place(fresh, target, archive):
     if not fresh.is_dir():
         raise LabkitError(f"{archive} holds no folder {fresh.name}; delete it and run the same command again")
-    if target.exists():
-        shutil.rmtree(target)
+    if os.path.lexists(target):
+        target.replace(fresh.with_name("replaced"))  # removed with the scratch folder, whatever it is
     fresh.replace(target)

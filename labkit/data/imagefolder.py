@@ -4,11 +4,12 @@ import hashlib
 import os
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from labkit.data.imageset import ImageSet
 from labkit.errors import LabkitError
@@ -17,6 +18,7 @@ from labkit.progress import progress_bar
 EXTENSIONS = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm"}
 TRAIN, TEST = ("train", "training"), ("test", "evaluation")
 _LAYOUT = "expected train/<class>/* and test/<class>/*"
+_RESIZE = "name a size to resize all to, for example imagefolder:PATH@64"
 
 
 def load(root, size=None):
@@ -34,6 +36,7 @@ def load(root, size=None):
         if (cached := _read_cache(cache, key)) is not None:
             return _image_sets(cached, classes)
     decoded = {name: _decode_all(files, classes, size, name) for name, files in listing.items()}
+    _need_one_size(decoded)
     _write_cache(root, key, decoded)
     return _image_sets(decoded, classes)
 
@@ -103,11 +106,11 @@ def _decode(path, size):
     try:
         with Image.open(path) as image:
             image = image.convert("RGB")
-    except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
+    except Exception as error:  # Pillow's decoders raise OSError, ValueError, SyntaxError and more
         raise LabkitError(f"{path} cannot be read as an image ({error}); replace or delete it") from error
     if size is not None:
         image = image.resize((size, size), Image.Resampling.BILINEAR)
-    return np.asarray(image).transpose(2, 0, 1)
+    return np.ascontiguousarray(np.asarray(image).transpose(2, 0, 1))  # np.stack would keep the channels last in memory
 
 
 def _need_equal_shapes(images, paths):
@@ -115,10 +118,17 @@ def _need_equal_shapes(images, paths):
     if len(shapes) > 1:
         usual = shapes.most_common(1)[0][0]
         odd = next(i for i, image in enumerate(images) if image.shape != usual)
-        raise LabkitError(
-            f"images differ in size: most are {usual[2]}×{usual[1]} pixels, {paths[odd]} is {images[odd].shape[2]}×{images[odd].shape[1]}; "
-            "name a size to resize all to, for example imagefolder:PATH@64"
-        )
+        raise LabkitError(f"images differ in size: most are {_side(usual)} pixels, {paths[odd]} is {_side(images[odd].shape)}; {_RESIZE}")
+
+
+def _need_one_size(splits):
+    train, test = (splits[name]["images"].shape for name in ("train", "test"))
+    if train[2:] != test[2:]:
+        raise LabkitError(f"images differ in size: those of train are {_side(train)} pixels, those of test {_side(test)}; {_RESIZE}")
+
+
+def _side(shape):
+    return f"{shape[-1]}×{shape[-2]}"
 
 
 def _cache_places(root):
@@ -130,9 +140,19 @@ def _cache_places(root):
 def _read_cache(cache, key):
     try:
         content = torch.load(cache, weights_only=True)
-        return content["splits"] if content["key"] == key else None
+        usable = content["key"] == key and content["sha256"] == _content_digest(content["splits"])
+        return content["splits"] if usable else None
     except Exception:  # whatever is wrong with a cache, the images themselves are the source
         return None
+
+
+def _content_digest(splits):
+    """torch.load does not verify checksums: a damaged pixel would pass unnoticed without this."""
+    sha = hashlib.sha256()
+    for part in splits.values():
+        sha.update(part["images"].numpy())
+        sha.update(part["labels"].numpy())
+    return sha.hexdigest()
 
 
 def _write_cache(root, key, splits):
@@ -140,11 +160,12 @@ def _write_cache(root, key, splits):
         part = cache.with_name(f"{cache.name}.{os.getpid()}.part")
         try:
             cache.parent.mkdir(parents=True, exist_ok=True)
-            torch.save({"key": key, "splits": splits}, part)
+            torch.save({"key": key, "sha256": _content_digest(splits), "splits": splits}, part)
             part.replace(cache)
             return
         except (OSError, RuntimeError):  # torch reports a full disk as RuntimeError
-            part.unlink(missing_ok=True)
+            with suppress(OSError):
+                part.unlink()
     print(f"no room to cache the decoded images of {root}: they will be decoded again next time")
 
 

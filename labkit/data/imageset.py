@@ -3,6 +3,7 @@
 import hashlib
 from dataclasses import dataclass
 from functools import cached_property
+from numbers import Integral
 
 import torch
 
@@ -23,7 +24,7 @@ class ImageSet:
     classes: tuple
 
     def __post_init__(self):
-        object.__setattr__(self, "labels", torch.as_tensor(self.labels))
+        object.__setattr__(self, "labels", _as_labels(self.labels))
         object.__setattr__(self, "classes", tuple(self.classes))
         _check_images(self.images)
         _check_labels(self.labels, len(self.images), len(self.classes))
@@ -64,6 +65,13 @@ def _check_images(images):
         raise LabkitError(f"images must have the shape (N, channels, height, width), not {tuple(images.shape)}")
     if images.shape[1] not in (1, 3):
         raise LabkitError(f"images must have 1 or 3 channels in dimension 1, not shape {tuple(images.shape)}; permute (N, H, W, C) to (N, C, H, W)")
+
+
+def _as_labels(labels):
+    try:
+        return torch.as_tensor(labels)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise LabkitError(f"labels must be an int64 tensor of shape (N,) or a list of ints ({error})") from error
 
 
 def _check_labels(labels, num_images, num_classes):
@@ -109,8 +117,8 @@ def skew(image_set, counts, seed=0):
     if len(counts) != len(image_set.classes):
         raise LabkitError(f"skew needs one count a class: {len(image_set.classes)} classes, {len(counts)} counts")
     for name, wanted, held in zip(image_set.classes, counts, image_set.counts):
-        if not 0 <= wanted <= held:
-            raise LabkitError(f"class {name!r} holds {held} images, so its count must be 0 … {held}, not {wanted}")
+        if not isinstance(wanted, Integral) or not 0 <= wanted <= held:
+            raise LabkitError(f"class {name!r} holds {held} images, so its count must be a whole number from 0 to {held}, not {wanted}")
     if sum(counts) == 0:
         raise LabkitError("skew was asked for no image at all; give at least one class a count above 0")
     return image_set.select(_draw(image_set, list(counts), seed))
@@ -137,13 +145,11 @@ def get_mean_std(image_set, ratio=0.3, seed=0):
 
 
 def _proportional(counts, total):
-    """Share `total` out over the classes in proportion to `counts`, by largest remainder."""
-    exact = [total * count / sum(counts) for count in counts]
-    shares = [int(share) for share in exact]
-    by_remainder = sorted(range(len(counts)), key=lambda c: shares[c] - exact[c])
-    for c in by_remainder[: total - sum(shares)]:
-        shares[c] += 1
-    return shares
+    """Share `total` out over the classes in proportion to `counts` (Sainte-Laguë): a larger total never takes from a class."""
+    turns = torch.cat([(torch.arange(count, dtype=torch.float64) + 0.5) / count for count in counts])
+    owners = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
+    first = turns.argsort(stable=True)[:total]
+    return torch.bincount(owners[first], minlength=len(counts)).tolist()
 
 
 def _draw(image_set, counts, seed):

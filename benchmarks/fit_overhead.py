@@ -1,0 +1,65 @@
+"""What `fit` costs on top of a bare hand-written loop over the same loader and model.
+
+    python benchmarks/fit_overhead.py
+
+One epoch each, in turns, from the same weights; the ratio is taken pair by pair.
+"""
+
+import argparse
+import statistics
+import time
+
+import torch
+from torch import nn
+
+from labkit import data, models
+from labkit.device import default_device, describe
+from labkit.loops import fit
+from labkit.schedules import Schedule
+from labkit.transforms import Normalize
+
+
+def bare_epoch(loader, model, optimizer):
+    """The shortest loop that still learns: no bar, no accuracy, no checks."""
+    loss_fn = nn.CrossEntropyLoss()
+    model.train()
+    for images, labels in loader:
+        optimizer.zero_grad()
+        loss_fn(model(images), labels).backward()
+        optimizer.step()
+
+
+def fit_epoch(loader, model, optimizer):
+    fit(model, loader, None, optimizer, epochs=1, schedule=Schedule("constant", 1e-3, 1, len(loader)), verbose=False)
+
+
+def seconds(epoch, loader, name, device):
+    torch.manual_seed(0)
+    model = models.build(name).to(device)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    loader.epoch = 0
+    start = time.perf_counter()
+    epoch(loader, model, optimizer)
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - start
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pairs", type=int, default=7)
+    parser.add_argument("--images", type=int, default=3_125)
+    args = parser.parse_args()
+    device = default_device()
+    loader = data.loader(data.load(f"shapes:{args.images}/10").train, 256, shuffle=True, transform=Normalize((0.5,) * 3, (0.25,) * 3), device=device)
+    print(f"{describe(device)}; {args.images:,} images, batch 256; median of {args.pairs} pairs (lowest to highest)")
+    for name in ("SimpleCNN", "resnet18"):
+        seconds(fit_epoch, loader, name, device), seconds(bare_epoch, loader, name, device)  # warm up
+        pairs = [(seconds(fit_epoch, loader, name, device), seconds(bare_epoch, loader, name, device)) for _ in range(args.pairs)]
+        ratios = sorted(a / b for a, b in pairs)
+        ours, bare = (statistics.median(side) for side in zip(*pairs))
+        print(f"{name:<10} fit {ours:.2f} s   bare loop {bare:.2f} s   ratio {statistics.median(ratios):.3f} ({ratios[0]:.3f} to {ratios[-1]:.3f})")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,89 @@
+"""What every notebook must hold, whatever its topic: markers, metadata, stored outputs, and its parts."""
+
+import ast
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PATHS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
+BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
+
+pytestmark = pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+
+
+def cells(path, kind="code"):
+    return [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == kind]
+
+
+def graded(path):
+    return [cell for cell in nbformat.read(path, as_version=4).cells if "nbgrader" in cell.metadata]
+
+
+def is_ignored(cell):
+    return "nbval-ignore-output" in cell.metadata.get("tags", [])
+
+
+def test_it_is_valid_and_its_cells_have_stable_ids(path):
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    assert [cell.id for cell in notebook.cells] == [f"{path.stem[:2]}-{number:02d}" for number in range(1, len(notebook.cells) + 1)]
+
+
+def test_it_was_executed_from_top_to_bottom_without_an_error(path):
+    assert [cell.execution_count for cell in cells(path)] == list(range(1, len(cells(path)) + 1))
+    assert not [output for cell in cells(path) for output in cell.outputs if output.output_type == "error" or output.get("name") == "stderr"]
+
+
+def test_cells_whose_output_is_not_compared_are_followed_by_one_that_asserts(path):
+    pairs = zip(cells(path), [*cells(path)[1:], None])
+    ends = [after for cell, after in pairs if is_ignored(cell) and not (after and is_ignored(after))]
+    assert ends and all(after and "assert" in after.source for after in ends)
+
+
+def test_only_cells_with_an_output_are_left_out_of_the_comparison(path):
+    assert all(cell.outputs for cell in cells(path) if is_ignored(cell))
+
+
+def test_solutions_are_marked_in_solution_cells_and_nowhere_else(path):
+    for cell in cells(path):
+        is_solution = cell.metadata.get("nbgrader", {}).get("solution", False)
+        assert cell.source.count(BEGIN) == cell.source.count(END) == int(is_solution)
+
+
+def test_a_solution_cell_keeps_its_signature_when_the_solution_is_cut_out(path):
+    for cell in cells(path):
+        if cell.metadata.get("nbgrader", {}).get("solution"):
+            stub = re.sub(rf"( *){BEGIN}.*{END}", r"\1raise NotImplementedError", cell.source, flags=re.S)
+            (definition,) = ast.parse(stub).body
+            assert isinstance(definition, (ast.FunctionDef, ast.ClassDef)) and ast.get_docstring(definition)
+
+
+def test_nbgrader_metadata_is_complete_and_unique(path):
+    metadata = [cell.metadata.nbgrader for cell in graded(path)]
+    assert len({entry.grade_id for entry in metadata}) == len(metadata)
+    for entry in metadata:
+        assert entry.schema_version == 3 and entry.task is False
+        assert entry.locked == (not entry.solution)
+        assert entry.get("points", 0) > 0 or not entry.grade
+
+
+def test_every_exercise_says_its_time_and_difficulty_and_offers_a_hint(path):
+    exercises = [cell.source for cell in cells(path, "markdown") if re.search(r"^## Exercise", cell.source, re.M)]
+    assert exercises
+    for text in exercises:
+        assert re.search(r"^## Exercise \d+ · .+\(\d+ min, [●○]{3}\)$", text, re.M)
+        assert "<details><summary>Hint" in text
+
+
+def test_it_ends_with_discussion_and_recap(path):
+    headings = [match for cell in cells(path, "markdown") for match in re.findall(r"^## (.+)$", cell.source, re.M)]
+    assert headings[-2:] == ["Discussion", "Recap"]
+
+
+def test_it_shows_figures_and_stays_small(path):
+    figures = [output for cell in cells(path) for output in cell.outputs if "image/png" in output.get("data", {})]
+    assert len(figures) >= 3
+    assert path.stat().st_size < 1_000_000

@@ -1,0 +1,71 @@
+"""The profiles, and what `import labkit` must not bring with it."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from labkit import profile
+from labkit.errors import LabkitError
+
+
+@pytest.mark.parametrize("name, data", [(None, "cifar10"), ("smoke", "shapes:1600/400"), ("lab", "cifar10"), ("report", "cifar10")])
+def test_the_profile_is_lab_unless_labkit_profile_names_another(monkeypatch, name, data):
+    if name:
+        monkeypatch.setenv("LABKIT_PROFILE", name)
+    current = profile.current()
+    assert (current.name, current.data) == (name or "lab", data)
+
+
+def test_an_unknown_profile_is_refused_with_the_accepted_ones(monkeypatch):
+    monkeypatch.setenv("LABKIT_PROFILE", "smok")
+    with pytest.raises(LabkitError, match=r"^unknown profile 'smok' \(did you mean 'smoke'\?\); accepted: smoke, lab, report$"):
+        profile.current()
+
+
+def test_labkit_data_names_other_data_for_the_profile_at_hand(monkeypatch):
+    monkeypatch.setenv("LABKIT_PROFILE", "smoke")
+    monkeypatch.setenv("LABKIT_DATA", "imagefolder:pictures")
+    assert profile.current() == profile.Profile("smoke", "imagefolder:pictures")
+
+
+@pytest.mark.parametrize("name, size", [("smoke", 1), ("lab", 10), ("report", 50)])
+def test_pick_gives_the_size_of_the_profile(name, size):
+    assert profile.Profile(name, "shapes").pick(smoke=1, lab=10, report=50) == size
+
+
+@pytest.mark.parametrize("sizes", [{"smoke": 1, "lab": 2}, {"smoke": 1, "lab": 2, "report": 3, "huge": 4}])
+def test_pick_needs_a_value_for_each_profile_and_no_other(sizes):
+    with pytest.raises(LabkitError, match=r"^pick needs a value for each profile: smoke, lab, report$"):
+        profile.Profile("smoke", "shapes").pick(**sizes)
+
+
+FOREIGN = ("IPython", "jupyter", "notebook", "ipykernel", "ipywidgets", "nbformat", "nbconvert", "nbclient", "nbgrader", "optuna", "ray")
+CORE = f"""
+import sys
+
+def foreign():
+    return sorted(name for name in sys.modules if name.lower().startswith({tuple(name.lower() for name in FOREIGN)}))
+
+import labkit
+assert "torch" not in sys.modules, "`import labkit` alone should be quick"
+import labkit.data, labkit.device, labkit.errors, labkit.experiment, labkit.loops, labkit.metrics, labkit.models
+import labkit.profile, labkit.progress, labkit.runs, labkit.schedules, labkit.transforms
+assert "torch" in sys.modules and not foreign(), foreign()
+
+class NotInstalled:
+    def find_spec(name, *_):
+        if name.lower().startswith({tuple(name.lower() for name in FOREIGN)}):
+            raise ModuleNotFoundError(name)
+
+# seaborn takes ipywidgets where it is installed; the figures must do without.
+sys.meta_path.insert(0, NotInstalled)
+import labkit.plots
+assert "seaborn" in sys.modules and not foreign(), foreign()
+"""
+
+
+def test_the_core_needs_and_imports_nothing_of_jupyter_grading_search_or_clusters():
+    found = subprocess.run([sys.executable, "-c", CORE], capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    assert found.returncode == 0, found.stderr

@@ -1,0 +1,559 @@
+"""The run store: trained once, read from then on, and a damaged entry named, set aside and made again."""
+
+import contextlib
+import json
+import math
+import resource
+import shutil
+import time
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+from torch import nn
+
+from labkit import data, experiment, loops, models, runs
+from labkit.errors import LabkitError
+from labkit.experiment import Experiment
+from labkit.loops import NonFiniteLossError
+from labkit.runs import RunStore, run
+
+REPRODUCIBLE = ("weights.safetensors", "history.jsonl", "result.json")
+FINISHED = {"experiment.json", "environment.json", "history.jsonl", "timing.jsonl", "weights.safetensors", "result.json"}
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def reproducible(folder):
+    return {name: (folder / name).read_bytes() for name in REPRODUCIBLE}
+
+
+def lines(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def interrupt(started, epoch, store=None):
+    """Train `started` and press Ctrl-C right after an epoch was saved; returns the folder of the unfinished run."""
+    save = runs._Training.save
+
+    def save_and_stop(self, progress):
+        save(self, progress)
+        if progress.epoch == epoch:
+            raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(runs._Training, "save", save_and_stop)
+        run(started, store, verbose=False)
+    return (store or RunStore()).path(started)
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory):
+    """Two stores for the whole module, so that what many tests start from is trained once: of finished and of unfinished runs."""
+    return [RunStore(tmp_path_factory.mktemp(name)) for name in ("finished", "unfinished")]
+
+
+@pytest.fixture
+def uninterrupted(shared):
+    """`uninterrupted(experiment)`: the reproducible files of a run that nothing disturbed."""
+    return lambda experiment: reproducible(run(experiment, shared[0], verbose=False).path)
+
+
+@pytest.fixture
+def finished(shared, tiny):
+    """The finished run of `tiny()`, in this test's own store."""
+    shutil.copytree(run(tiny(), shared[0], verbose=False).path, RunStore().path(tiny()))
+    return run(tiny())
+
+
+@pytest.fixture
+def unfinished(shared, tiny):
+    """The folder of a run of `tiny()` that was interrupted after two of three epochs, in this test's own store."""
+    if not shared[1].path(tiny()).exists():
+        interrupt(tiny(), 2, shared[1])
+    return shutil.copytree(shared[1].path(tiny()), RunStore().path(tiny()))
+
+
+def forbid_training(monkeypatch):
+    def trained(*args, **kwargs):
+        raise AssertionError("it was trained")
+
+    monkeypatch.setattr(runs, "fit", trained)
+
+
+# --- once is enough ----------------------------------------------------------------------------
+
+
+def test_a_run_is_finished_and_read_from_then_on(tiny, monkeypatch):
+    first = run(tiny(), verbose=False)
+    assert {path.name for path in first.path.iterdir()} == FINISHED
+    forbid_training(monkeypatch)
+    monkeypatch.setattr(data, "load", lambda name: pytest.fail("a finished run loads no data"))
+    before, start = contents(first.path), time.perf_counter()
+    second = run(tiny())
+    assert time.perf_counter() - start < 1
+    assert second.result == first.result and contents(first.path) == before
+
+
+def test_it_is_the_default_store_that_labkit_runs_names(tiny, tmp_path, monkeypatch):
+    monkeypatch.setenv("LABKIT_RUNS", str(tmp_path / "elsewhere"))
+    finished = run(tiny(), verbose=False)
+    assert finished.path == tmp_path / "elsewhere" / tiny().key
+    assert run(tiny(), RunStore(tmp_path / "named"), verbose=False).path == tmp_path / "named" / tiny().key
+
+
+def test_a_run_records_a_line_an_epoch(finished):
+    rows = lines(finished.path / "history.jsonl")
+    assert [list(row) for row in rows] == [["epoch", "lr", "train_loss", "train_acc", "valid_loss", "valid_acc"]] * 3
+    assert [row["epoch"] for row in rows] == [1, 2, 3]
+    timing = lines(finished.path / "timing.jsonl")
+    assert [row["epoch"] for row in timing] == [1, 2, 3]
+    assert finished.seconds == pytest.approx(sum(row["seconds"] for row in timing)) and finished.seconds > 0
+
+
+def test_the_history_of_a_run_holds_the_numbers_to_the_last_bit(finished):
+    assert finished.history.to_dict("records") == lines(finished.path / "history.jsonl")
+
+
+def test_the_result_is_that_of_the_best_epoch(finished):
+    result, rows = finished.result, lines(finished.path / "history.jsonl")
+    best = min(rows, key=lambda row: row["valid_loss"])
+    assert result["best_epoch"] == best["epoch"] and result["epochs"] == 3 and result["stopped_early"] is False
+    assert {name: result[name] for name in best if name not in ("epoch", "lr")} == {name: best[name] for name in best if name not in ("epoch", "lr")}
+    assert (result["key"], result["num_classes"], result["parameters"]) == (finished.key, 10, 94_986)
+    assert 0 <= result["test_acc"] <= 1 and math.isfinite(result["test_loss"])
+    assert json.loads((finished.path / "result.json").read_text()) == result
+
+
+def test_patience_ends_a_run_and_the_result_says_so(tiny):
+    finished = run(tiny(epochs=50, patience=2, lr=0.03), verbose=False)
+    assert finished.result["stopped_early"] is True
+    assert finished.result["epochs"] == finished.result["best_epoch"] + 2 == len(lines(finished.path / "history.jsonl")) < 50
+
+
+def test_the_environment_says_what_the_run_was_made_with(tiny, unfinished):
+    run(tiny(), verbose=False)
+    sessions = json.loads((unfinished / "environment.json").read_text())
+    assert len(sessions) == 2  # one for each session that worked on it
+    splits = data.load(tiny().data)
+    expected = {
+        "torch": torch.__version__, "device": str(runs.default_device()), "data": "shapes:100/50", "data_digest": splits.train.digest,
+        "test_digest": splits.test.digest, "data_fingerprint": "shapes version 1", "train_images": 80, "valid_images": 20, "test_images": 50,
+    }  # fmt: skip
+    for session in sessions:
+        assert {name: session[name] for name in expected} == expected
+        assert {"labkit", "python", "torchvision", "platform", "device_name", "started", "mean", "std"} <= session.keys()
+
+
+def test_the_test_set_is_read_once_at_the_end_when_a_validation_part_chooses(tiny, monkeypatch):
+    passes = []
+    iterate = data.Loader.__iter__
+
+    def counted(self):
+        passes.append(len(self.dataset))
+        return iterate(self)
+
+    monkeypatch.setattr(data.Loader, "__iter__", counted)
+    run(tiny(epochs=2), verbose=False)
+    assert passes == [80, 20, 80, 20, 50]  # training, validation, training, validation, test
+
+
+def test_without_a_validation_part_the_test_curve_is_drawn_and_the_last_weights_are_kept(tiny):
+    finished = run(tiny(valid=0), verbose=False)
+    assert list(finished.history) == ["epoch", "lr", "train_loss", "train_acc", "test_loss", "test_acc"]
+    assert finished.result["best_epoch"] == 3
+    last = finished.history.iloc[-1]
+    assert finished.result["test_acc"] == last["test_acc"] and finished.result["train_acc"] == last["train_acc"]
+    assert "valid_acc" not in finished.result
+
+
+def test_the_kept_weights_reproduce_the_result(tiny, finished):
+    model = finished.model()
+    assert not model.training
+    # A plain evaluation over raw images, normalized with what the run recorded.
+    recorded = json.loads((finished.path / "environment.json").read_text())[-1]
+    mean, std = (torch.tensor(recorded[name]).view(3, 1, 1) for name in ("mean", "std"))
+    test_set = data.load(tiny().data).test
+    logits = model((test_set.images / 255 - mean) / std)
+    assert (logits.argmax(1) == test_set.labels).float().mean().item() == pytest.approx(finished.result["test_acc"])
+    assert nn.functional.cross_entropy(logits, test_set.labels).item() == pytest.approx(finished.result["test_loss"], abs=1e-4)
+
+
+def test_two_runs_of_one_experiment_are_identical_and_another_seed_is_another_run(tiny, uninterrupted):
+    assert reproducible(run(tiny(), verbose=False).path) == uninterrupted(tiny())
+    assert reproducible(run(tiny(seed=1), verbose=False).path)["weights.safetensors"] != uninterrupted(tiny())["weights.safetensors"]
+
+
+def test_a_run_leaves_the_random_state_and_the_settings_outside_alone(tiny):
+    torch.manual_seed(123)
+    expected = torch.rand(3)
+    torch.manual_seed(123)
+    settings = torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark
+    run(tiny(epochs=1), verbose=False)
+    assert torch.equal(torch.rand(3), expected)
+    assert (torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark) == settings
+
+
+def test_a_run_does_not_depend_on_the_random_state_outside(tiny, tmp_path):
+    found = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        found.append(reproducible(run(tiny(epochs=2), RunStore(tmp_path / str(seed)), verbose=False).path))
+    assert found[0] == found[1]
+
+
+# --- bad input that only the data or the model can tell ----------------------------------------
+
+
+@pytest.mark.parametrize(
+    "changes, said",
+    [
+        ({"batch_size": 101}, "batch size must be a whole number from 1 to 80, the size of the set, not 101"),
+        ({"fraction": 0.001}, "fraction 0.001 of 100 images leaves none; use at least 0.01"),
+        ({"valid": 0.001}, "valid=0.001 of 100 images leaves one part empty; use a larger set or another fraction"),
+        ({"model": "SimpleCNN"}, "SimpleCNN has 10 classes and no dropout, not num_classes=10, dropout=0.3; use ConvNet"),
+        ({"init": "nowhere.pt"}, "there is no weights file nowhere.pt"),
+        ({"data": "imagefolder:/nowhere"}, "there is no folder /nowhere; .*"),
+    ],
+)
+def test_what_only_the_data_or_the_model_can_tell_is_refused_in_one_sentence_too(tiny, changes, said):
+    with pytest.raises(LabkitError, match=f"^{said}$"):
+        run(tiny(**changes), verbose=False)
+    assert list(RunStore().all()) == []
+
+
+def test_weights_of_another_architecture_are_refused_and_leave_no_finished_run(tiny, tmp_path):
+    torch.save(models.SimpleCNN().state_dict(), tmp_path / "simple.pt")
+    with pytest.raises(LabkitError, match="weights of another architecture"):
+        run(tiny(init=str(tmp_path / "simple.pt")), verbose=False)
+    assert list(RunStore().all()) == []
+
+
+def test_a_run_starts_from_the_weights_file_it_names(tiny, finished, tmp_path):
+    shutil.copy(finished.path / "weights.safetensors", tmp_path / "start.safetensors")
+    # A rate this small changes nothing: what the second run keeps is what it started from, but for batch norm.
+    again = run(tiny(init=str(tmp_path / "start.safetensors"), lr=1e-12, epochs=1), verbose=False)
+    before, after = (load_file(r.path / "weights.safetensors") for r in (finished, again))
+    assert all(torch.allclose(before[name], after[name], atol=1e-9) for name in before if name.endswith(("weight", "bias")))
+
+
+# --- a folder that cannot be written, a disk that is full ---------------------------------------
+
+
+@pytest.mark.parametrize("place", ["a plain file", "below a plain file", "/proc/labkit-runs"])
+def test_an_unwritable_run_folder_is_one_sentence(tiny, tmp_path, place):
+    (tmp_path / "file").write_text("in the way")
+    root = {"a plain file": tmp_path / "file", "below a plain file": tmp_path / "file" / "runs"}.get(place, Path(place))
+    with pytest.raises(LabkitError, match=f"^the run folder {root} cannot be written \\(.+\\); choose another one with LABKIT_RUNS$"):
+        run(tiny(), RunStore(root), verbose=False)
+
+
+def test_a_plain_file_in_the_place_of_an_entry_is_one_sentence(tiny, tmp_path):
+    store = RunStore(tmp_path)
+    store.path(tiny()).write_text("in the way")
+    with pytest.raises(LabkitError, match=r"cannot be written \(File exists\); choose another one with LABKIT_RUNS$"):
+        run(tiny(), store, verbose=False)
+
+
+@contextlib.contextmanager
+def files_at_most(size):
+    """Let every write beyond `size` bytes of a file fail, as on a full disk."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+@pytest.mark.parametrize("size, file", [(200, "experiment.json"), (200_000, "resume.pt")])
+def test_a_full_disk_is_one_sentence_and_the_run_goes_on_when_there_is_room(tiny, uninterrupted, size, file):
+    with files_at_most(size), pytest.raises(LabkitError, match=rf"^cannot write \S+{file} \(.+\); free some disk space, then run it again"):
+        run(tiny(), verbose=False)
+    assert not list(RunStore().path(tiny()).glob("*.part"))
+    assert reproducible(run(tiny(), verbose=False).path) == uninterrupted(tiny())
+
+
+@pytest.mark.parametrize("name", ["timing.jsonl", "history.jsonl", "resume.pt"])
+def test_a_disk_that_fills_up_in_the_second_epoch_costs_that_epoch_only(tiny, uninterrupted, monkeypatch, capsys, name):
+    replace = Path.replace
+    calls = []
+
+    def full(self, target):
+        calls.append(target.name)
+        if calls.count(name) == 2 and target.name == name:
+            raise OSError(28, "No space left on device")
+        return replace(self, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", full)
+        with pytest.raises(LabkitError, match=f"cannot write .*{name} .No space left on device"):
+            run(tiny(), verbose=False)
+    finished = run(tiny())
+    assert "goes on after epoch 1" in capsys.readouterr().out
+    assert [row["epoch"] for row in lines(finished.path / "timing.jsonl")] == [1, 2, 3]
+    assert reproducible(finished.path) == uninterrupted(tiny())
+
+
+# --- interrupted -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("valid", [0.2, 0.0])
+@pytest.mark.parametrize("epoch", [1, 2, 3])
+def test_an_interrupted_run_goes_on_and_ends_as_the_uninterrupted_one(tiny, uninterrupted, capsys, epoch, valid):
+    started = tiny(valid=valid, schedule="one_cycle", optimizer="sgd")
+    folder = interrupt(started, epoch)
+    assert f"interrupted; the finished epochs of run {started.key} are kept" in capsys.readouterr().out
+    assert (folder / "resume.pt").exists() and not (folder / "result.json").exists()
+    finished = run(started)
+    assert f"run {started.key} goes on after epoch {epoch}" in capsys.readouterr().out
+    assert {path.name for path in folder.iterdir()} == FINISHED
+    assert reproducible(folder) == uninterrupted(started)
+    assert len(finished.history) == 3
+
+
+def test_an_unfinished_run_is_no_run_yet(tiny, unfinished):
+    assert RunStore().read(tiny()) is None and list(RunStore().all()) == []
+
+
+def test_a_diverging_run_keeps_its_last_good_epoch_and_says_so_again(tiny, monkeypatch):
+    started, loss = tiny(epochs=4), loops.Meter.averages
+    calls = []
+
+    def diverging(self):
+        calls.append(1)
+        return (math.nan, 0.0) if len(calls) == 3 else loss(self)  # training, validation, training
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loops.Meter, "averages", diverging)
+        with pytest.raises(NonFiniteLossError, match=r"epoch 2: the loss became nan .* the model has its weights of epoch 1 back"):
+            run(started, verbose=False)
+    folder = RunStore().path(started)
+    assert len(lines(folder / "history.jsonl")) == 1 and (folder / "resume.pt").exists()
+    assert run(started, verbose=False).result["epochs"] == 4
+
+
+# --- damage ------------------------------------------------------------------------------------
+
+
+def flip_a_byte(path, share=0.5):
+    content = bytearray(path.read_bytes())
+    content[int(len(content) * share)] ^= 0x10
+    path.write_bytes(content)
+
+
+def truncate(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def edit_history(folder):
+    path = folder / "history.jsonl"
+    path.write_text(path.read_text().replace('"epoch": 1', '"epoch": 7'))
+
+
+def another_experiment(folder):
+    (folder / "experiment.json").write_text(json.dumps(Experiment().to_dict()))
+
+
+def forget_hashes(folder):
+    result = json.loads((folder / "result.json").read_text())
+    (folder / "result.json").write_text(json.dumps({name: value for name, value in result.items() if name != "sha256"}))
+
+
+DAMAGE = {
+    "truncated result": (lambda folder: truncate(folder / "result.json"), "result.json cannot be read"),
+    "result without hashes": (forget_hashes, "result.json is incomplete"),
+    "flipped byte in the weights": (lambda folder: flip_a_byte(folder / "weights.safetensors"), "weights.safetensors is missing or not what was written"),
+    "edited history": (edit_history, "history.jsonl is missing or not what was written"),
+    "experiment of another run": (another_experiment, "its experiment.json is not the experiment that its name stands for"),
+    "truncated experiment": (lambda folder: truncate(folder / "experiment.json"), "experiment.json cannot be read"),
+    "truncated environment": (lambda folder: truncate(folder / "environment.json"), "environment.json cannot be read"),
+    "empty environment": (lambda folder: (folder / "environment.json").write_text("[]"), "environment.json is incomplete"),
+    **{
+        f"missing {name}": (lambda folder, name=name: (folder / name).unlink(), f"{name} is missing")
+        for name in sorted(FINISHED - {"result.json"})
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("damage, said", DAMAGE.values(), ids=DAMAGE)
+def test_a_damaged_entry_is_named_set_aside_and_made_again(tiny, finished, capsys, damage, said):
+    folder, before = finished.path, reproducible(finished.path)
+    damage(folder)
+    damaged = contents(folder)
+    capsys.readouterr()
+    assert list(RunStore().all()) == []  # it is not taken for a run
+    again = run(tiny(), verbose=False)
+    aside = folder.with_name(f"{folder.name}.damaged-1")
+    [line] = [line for line in capsys.readouterr().out.splitlines() if "it was moved to" in line]
+    assert line.startswith(f"run {folder.name} is damaged (") and said in line and str(aside) in line
+    assert contents(aside) == damaged
+    assert reproducible(again.path) == before and again.path == folder
+
+
+def test_a_second_damage_does_not_overwrite_what_was_set_aside_first(tiny):
+    started, found = tiny(epochs=1), []
+    for _ in range(2):
+        folder = run(started, verbose=False).path
+        truncate(folder / "result.json")
+        found.append(contents(folder))
+    run(started, verbose=False)
+    assert [contents(folder.with_name(f"{folder.name}.damaged-{number}")) for number in (1, 2)] == found
+
+
+def middle_of_a_tensor(path):
+    """Where the values of the largest tensor of a file of torch.save lie: the middle of the largest member of the zip."""
+    with zipfile.ZipFile(path) as archive:
+        largest = max(archive.infolist(), key=lambda member: member.file_size)
+    return (largest.header_offset + largest.file_size / 2) / path.stat().st_size
+
+
+UNFINISHED_DAMAGE = {
+    "flipped byte in a tensor": (lambda folder: flip_a_byte(folder / "resume.pt", middle_of_a_tensor(folder / "resume.pt")), "resume.pt"),
+    "truncated resume": (lambda folder: truncate(folder / "resume.pt"), "resume.pt cannot be read"),
+    "empty resume": (lambda folder: (folder / "resume.pt").write_bytes(b""), "resume.pt cannot be read"),
+    "experiment of another run": (another_experiment, "its experiment.json is not the experiment that its name stands for"),
+    "truncated environment": (lambda folder: truncate(folder / "environment.json"), "environment.json cannot be read"),
+    "empty environment": (lambda folder: (folder / "environment.json").write_text("[]"), "environment.json is incomplete"),
+}
+
+
+@pytest.mark.parametrize("damage, said", UNFINISHED_DAMAGE.values(), ids=UNFINISHED_DAMAGE)
+def test_a_damaged_unfinished_entry_is_named_set_aside_and_begun_again(tiny, unfinished, uninterrupted, capsys, damage, said):
+    damage(unfinished)
+    damaged = contents(unfinished)
+    finished = run(tiny())
+    out = capsys.readouterr().out
+    assert said in next(line for line in out.splitlines() if "is damaged" in line) and "goes on after" not in out
+    assert contents(unfinished.with_name(f"{unfinished.name}.damaged-1")) == damaged
+    assert reproducible(finished.path) == uninterrupted(tiny())
+
+
+@pytest.mark.parametrize("share", [step / 10 for step in range(10)])
+def test_a_flipped_byte_anywhere_in_the_resume_state_never_changes_the_result(tiny, unfinished, uninterrupted, share):
+    # Some bytes of a zip mean nothing; a flip of any other must be found out.
+    flip_a_byte(unfinished / "resume.pt", share)
+    assert reproducible(run(tiny(), verbose=False).path) == uninterrupted(tiny())
+
+
+@pytest.mark.parametrize("missing", ["resume.pt", "timing.jsonl", "history.jsonl", "environment.json", "experiment.json"])
+def test_an_unfinished_entry_with_a_missing_file_still_ends_in_the_same_result(tiny, unfinished, uninterrupted, missing):
+    (unfinished / missing).unlink()
+    assert reproducible(run(tiny(), verbose=False).path) == uninterrupted(tiny())
+    assert {path.name for path in unfinished.iterdir()} == FINISHED
+
+
+# --- old records and changed data --------------------------------------------------------------
+
+
+def test_a_record_of_another_schema_version_is_neither_misread_nor_touched(tiny, monkeypatch):
+    old = run(tiny(epochs=1), verbose=False)
+    before = contents(old.path)
+    monkeypatch.setattr(experiment, "SCHEMA", 2)
+    store = RunStore()
+    assert list(store.all()) == []
+    assert store.read(tiny(epochs=1)) is None
+    new = run(tiny(epochs=1), verbose=False)
+    assert new.path != old.path and [found.key for found in store.all()] == [new.key]
+    assert contents(old.path) == before
+
+
+def test_a_record_of_another_schema_version_says_which(tiny):
+    with pytest.raises(LabkitError, match="this record has schema version 0, this labkit reads 1"):
+        Experiment.from_dict(tiny().to_dict() | {"schema": 0})
+
+
+@pytest.mark.parametrize("content", ["", "[]", '"text"', "3", '{"schema": 1, "nosuch": 2}', '{"schema": 1, "lr": -1}'])
+def test_what_is_no_experiment_is_passed_over_when_the_store_is_listed(finished, content):
+    stranger = RunStore().root / "0123456789abcdef"
+    stranger.mkdir()
+    (stranger / "experiment.json").write_text(content)
+    assert [found.key for found in RunStore().all()] == [finished.key]
+
+
+def test_the_store_lists_its_finished_runs_and_not_a_copy_under_another_name(tiny):
+    trained = [run(tiny(epochs=1, seed=seed), verbose=False) for seed in (0, 1)]
+    shutil.copytree(trained[0].path, trained[0].path.with_name("copy"))
+    found = list(RunStore().all())
+    assert sorted(item.key for item in found) == sorted(item.key for item in trained)
+    assert {item.experiment.seed for item in found} == {0, 1}
+
+
+@pytest.fixture
+def image_folder(tmp_path, monkeypatch):
+    """Two classes of plain colours with noise, 12 + 4 images each."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    rng = np.random.default_rng(0)
+    for split, count in (("train", 12), ("test", 4)):
+        for c, name in enumerate(("blue", "red")):
+            (tmp_path / "images" / split / name).mkdir(parents=True)
+            for number in range(count):
+                pixels = rng.integers(0, 100, (16, 16, 3), dtype=np.uint8)
+                pixels[..., 2 - 2 * c] += 100
+                Image.fromarray(pixels).save(tmp_path / "images" / split / name / f"{number}.png")
+    return tmp_path / "images"
+
+
+def repaint(path):
+    Image.new("RGB", (16, 16), "green").save(path)
+
+
+def later(function, *args):
+    """As in another process, which does not hold the images in memory."""
+    data._load.cache_clear()
+    return function(*args, verbose=False)
+
+
+def test_a_run_on_images_that_changed_under_their_name_is_set_aside(tiny, image_folder, capsys):
+    started = tiny(data=f"imagefolder:{image_folder}", batch_size=8, epochs=1)
+    first = run(started, verbose=False)
+    assert first.result["num_classes"] == 2
+    repaint(image_folder / "train" / "red" / "0.png")
+    again = later(run, started)
+    assert "trained on other images than" in capsys.readouterr().out
+    assert first.path.with_name(f"{first.key}.damaged-1").is_dir()
+    digests = [json.loads((path / "environment.json").read_text())[-1]["data_digest"] for path in (again.path, first.path.with_name(f"{first.key}.damaged-1"))]
+    assert digests[0] != digests[1]
+    assert later(run, started).result == again.result
+
+
+def test_a_run_begun_on_other_images_does_not_go_on(tiny, image_folder, capsys):
+    started = tiny(data=f"imagefolder:{image_folder}", batch_size=8)
+    interrupt(started, epoch=1)
+    repaint(image_folder / "train" / "red" / "0.png")
+    capsys.readouterr()
+    later(run, started)
+    out = capsys.readouterr().out
+    assert "begun on other images" in out and "goes on after" not in out
+
+
+@pytest.mark.parametrize("lost", ["gone", "an empty mount point"])
+def test_a_finished_run_can_be_read_where_its_images_are_not(tiny, image_folder, monkeypatch, lost):
+    finished = run(tiny(data=f"imagefolder:{image_folder}", batch_size=8, epochs=1), verbose=False)
+    shutil.rmtree(image_folder)
+    if lost == "an empty mount point":
+        image_folder.mkdir()
+    forbid_training(monkeypatch)
+    assert later(run, finished.experiment).result == finished.result
+    assert [found.key for found in RunStore().all()] == [finished.key]
+
+
+# --- the device --------------------------------------------------------------------------------
+
+
+def test_a_device_that_cannot_be_used_is_one_sentence(tiny, monkeypatch):
+    monkeypatch.setenv("LABKIT_DEVICE", "gpu")
+    with pytest.raises(LabkitError, match=r"^LABKIT_DEVICE=gpu cannot be used .*; use cpu, cuda or mps$"):
+        run(tiny(), verbose=False)
+    assert not RunStore().path(tiny()).exists()
+
+
+def test_labkit_device_names_the_device(monkeypatch):
+    monkeypatch.setenv("LABKIT_DEVICE", "cpu")
+    assert runs.default_device() == torch.device("cpu")
