@@ -14,6 +14,7 @@ import struct
 import tarfile
 import threading
 from collections import namedtuple
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -23,7 +24,7 @@ import torch
 from torchvision.datasets import CIFAR10
 
 from labkit import data
-from labkit.data import download
+from labkit.data import cifar10, download
 from labkit.errors import LabkitError
 
 CLASSES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
@@ -206,9 +207,11 @@ def load(root):
 
 
 def tree(folder):
-    """Every file, link and empty folder below `folder`, as relative paths."""
+    """Every file, link and empty folder below `folder`, as relative paths, but for the lock."""
     found = []
     for path in folder.rglob("*") if folder.exists() else ():
+        if path.name == ".cifar10.lock":
+            continue
         if path.is_symlink() or not path.is_dir() or not any(path.iterdir()):
             found.append(path.relative_to(folder).as_posix())
     return sorted(found)
@@ -253,6 +256,13 @@ def test_images_and_labels_are_those_of_the_archive(server, root, tiny_cifar, ca
     assert tree(root) == WHOLE
     # The bar belongs to a terminal: a log file gets the one line that says what was loaded.
     assert capsys.readouterr() == ("cifar10: 20 training and 4 test images, 32×32 pixels, 10 classes\n", "")
+
+
+def test_two_that_start_at_once_fetch_the_archive_once(server, root):
+    with ThreadPoolExecutor(2) as pool:
+        (first, _), (second, _) = pool.map(cifar10.load, [root, root])
+    assert len(server.requests) == 1
+    assert first.digest == second.digest
 
 
 def test_the_second_load_asks_the_server_for_nothing(server, root):
@@ -488,7 +498,7 @@ def test_too_little_room_is_said_before_anything_is_asked_for(monkeypatch, serve
 
 def test_a_data_folder_that_cannot_be_made_is_named(server, root):
     root.write_text("a file in the way: stops even an administrator")
-    with one_sentence(f"cannot write {root / ARCHIVE}", "choose another data folder with LABKIT_DATA_ROOT"):
+    with one_sentence(f"the data folder {root} cannot be written", "choose another one with LABKIT_DATA_ROOT"):
         load(root)
     assert root.read_text() == "a file in the way: stops even an administrator"
 

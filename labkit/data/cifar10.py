@@ -2,10 +2,12 @@
 
 import os
 import shutil
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import torch
+from filelock import FileLock
 from torchvision.datasets import CIFAR10
 
 from labkit.data.download import fetch, unpack
@@ -23,9 +25,27 @@ def load(root):
     """
     root = Path(root)
     if not is_present(root):
-        _fetch(root)
+        _need_room(root)
+        with _alone(root):
+            if not is_present(root):  # another process may have fetched it while this one waited
+                _fetch(root)
     train, test = (CIFAR10(root, train=train, download=False) for train in (True, False))
     return _image_set(train), _image_set(test)
+
+
+@contextmanager
+def _alone(root):
+    """Two notebooks that start at once fetch the archive once."""
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(root / ".cifar10.lock")
+        lock.acquire()
+    except OSError as error:
+        raise LabkitError(f"the data folder {root} cannot be written ({error.strerror or error}); choose another one with LABKIT_DATA_ROOT") from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def is_present(root):
@@ -41,7 +61,6 @@ def _fetch(root):
     archive = root / CIFAR10.filename
     if (root / CIFAR10.base_folder).exists():
         print(f"{root / CIFAR10.base_folder} is damaged or incomplete; unpacking it again")
-    _need_room(root)
     fetch(os.environ.get("LABKIT_CIFAR10_URL") or CIFAR10.url, archive, CIFAR10.tgz_md5)
     unpack(archive, root, CIFAR10.base_folder)
     if not is_present(root):
