@@ -11,14 +11,20 @@ from labkit.errors import LabkitError
 
 def default_device():
     """The `torch.device` named by LABKIT_DEVICE, else the GPU if there is one, else the CPU; raises `LabkitError`."""
-    wanted = os.environ.get("LABKIT_DEVICE")
-    if wanted is None:
-        return torch.device("cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu")
+    if wanted := os.environ.get("LABKIT_DEVICE"):
+        return resolve(wanted, "LABKIT_DEVICE")
+    return torch.device("cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def resolve(device=None, origin="device"):
+    """`device` (a name or a `torch.device`, None for the default one) as a `torch.device` that works here; raises `LabkitError`."""
+    if device is None:
+        return default_device()
     try:
-        torch.empty(0, device=wanted)
+        torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise LabkitError(f"LABKIT_DEVICE={wanted} cannot be used ({str(error).splitlines()[0]}); use cpu, cuda or mps") from error
-    return torch.device(wanted)
+        raise LabkitError(f"{origin}={device} cannot be used ({str(error).splitlines()[0]}); use cpu, cuda or mps") from error
+    return torch.device(device)
 
 
 def describe(device):

@@ -6,6 +6,7 @@ import math
 import os
 from dataclasses import asdict, dataclass, fields
 from numbers import Real
+from pathlib import Path
 
 import torch
 
@@ -148,6 +149,7 @@ class Experiment:
         parts = {"train": data.subset(splits.train, self.fraction, self.data_seed), "test": splits.test}
         if self.valid:
             parts["train"], parts["valid"] = data.split(parts["train"], self.valid, self.data_seed)
+        self._need_no_single_image(len(parts["train"]))
         normalize = normalization(self.normalization, parts["train"])
         side = splits.train.images.shape[-1]
         augment = transforms.Compose([AUGMENTATIONS[name](side) for name in self.augmentation] + [normalize])
@@ -159,6 +161,18 @@ class Experiment:
         }
         facts = {"data_digest": splits.train.digest, "test_digest": splits.test.digest, "mean": normalize.mean, "std": normalize.std}
         return loaders, facts | {f"{name}_images": len(part) for name, part in parts.items()}
+
+    def _need_no_single_image(self, num_images):
+        """On 32×32 images a resnet ends in 1×1 maps, of which batch norm cannot take the variance over one image."""
+        if self.model.startswith("resnet") and num_images % self.batch_size == 1:
+            left = f"batch size {self.batch_size} leaves a last batch of 1 of the {num_images:,} training images"
+            raise LabkitError(f"{left}, too few for batch norm; use another batch size")
+
+    @property
+    def init_digest(self):
+        """SHA-256 of the weights file that `init` names, None if it names none or the file is not here."""
+        path = Path(self.init)
+        return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
 
     def build_model(self, num_classes):
         """The network before its first update."""

@@ -110,13 +110,14 @@ class Progress:
 
 
 def fit(
-    model, train_loader, valid_loader, optimizer, epochs, *, test_loader=None, loss_fn=None, schedule=None, patience=None,
+    model, train_loader, valid_loader, optimizer, epochs, *, test_loader=None, loss_fn=None, eval_loss_fn=None, schedule=None, patience=None,
     monitor="valid_loss", on_epoch=(), progress=None, verbose=True,
 ):  # fmt: skip
     """Train for `epochs` epochs, keep the weights that are best on the validation data, and leave them in the model.
 
     valid_loader: the best epoch is chosen on it by `monitor`; None chooses nothing and keeps the last weights.
-    test_loader: evaluated every epoch to draw its curve, never used to choose. loss_fn: default cross-entropy.
+    test_loader: evaluated every epoch to draw its curve, never used to choose. loss_fn: the loss that is
+    trained, eval_loss_fn: the one that validation and test report; both cross-entropy by default.
     schedule: a `Schedule`; None leaves the optimizer's rate alone. patience: epochs without improvement after
     which training stops. on_epoch: functions called with the `Progress` after each epoch. progress: a
     `Progress` to go on from, with model and optimizer in their state of then.
@@ -124,7 +125,7 @@ def fit(
     Returns the `Progress`. On a non-finite loss the model gets its weights of the last finished epoch back
     and `NonFiniteLossError` is raised. Ctrl-C passes through: what `on_epoch` has saved can be resumed.
     """
-    loss_fn = loss_fn or nn.CrossEntropyLoss()
+    losses = loss_fn or nn.CrossEntropyLoss(), eval_loss_fn or nn.CrossEntropyLoss()
     mode = MONITORS[accepted("monitor", monitor, MONITORS)]
     if patience is not None and valid_loader is None:
         raise LabkitError("early stopping needs validation data; give a valid_loader or leave patience out")
@@ -132,7 +133,7 @@ def fit(
     set_rate = _rate_setter(schedule, optimizer, progress.epoch * len(train_loader))
     evaluated = {name: loader for name, loader in (("valid", valid_loader), ("test", test_loader)) if loader is not None}
     while progress.epoch < epochs and not progress.stopped:
-        row = _epoch(progress.epoch + 1, train_loader, evaluated, model, loss_fn, optimizer, set_rate)
+        row = _epoch(progress.epoch + 1, train_loader, evaluated, model, losses, optimizer, set_rate)
         _advance(progress, row, model, monitor if valid_loader is not None else None)
         if verbose:
             print(_line(row, epochs))
@@ -157,15 +158,15 @@ def _rate_setter(schedule: Schedule | None, optimizer, step):
     return set_rate
 
 
-def _epoch(number, train_loader, evaluated, model, loss_fn, optimizer, set_rate):
+def _epoch(number, train_loader, evaluated, model, losses, optimizer, set_rate):
     """Train and evaluate once; return the epoch's row of the history."""
     last_good = copy.deepcopy(model.state_dict())
     start = time.perf_counter()
     try:
-        train_loss, train_acc = train(train_loader, model, loss_fn, optimizer, set_rate)
+        train_loss, train_acc = train(train_loader, model, losses[0], optimizer, set_rate)
         row = {"epoch": number, "lr": optimizer.param_groups[0]["lr"], "train_loss": train_loss, "train_acc": train_acc}
         for name, loader in evaluated.items():
-            row[f"{name}_loss"], row[f"{name}_acc"] = test(loader, model, loss_fn)
+            row[f"{name}_loss"], row[f"{name}_acc"] = test(loader, model, losses[1])
             _need_finite(row[f"{name}_loss"], f"on the {name} data")  # where the last update was the bad one
     except NonFiniteLossError as error:
         model.load_state_dict(last_good)

@@ -3,14 +3,14 @@
 import math
 
 import matplotlib.pyplot as plt
-import seaborn as sns
 import torch
 from matplotlib.figure import Figure
 
 from labkit.models import layers
 
 PARTS = {"train": "train", "valid": "validation", "test": "test"}
-_COLORS = dict(zip(PARTS, sns.color_palette("deep", 3)))
+_PALETTE = plt.style.library["seaborn-v0_8-deep"]["axes.prop_cycle"].by_key()["color"]
+_COLORS = dict(zip(PARTS, _PALETTE))
 _STYLE = {
     "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.color": "0.92", "axes.axisbelow": True,
     "axes.titlesize": 11, "axes.labelsize": 10, "figure.dpi": 96, "savefig.dpi": 96, "figure.constrained_layout.use": True,
@@ -81,7 +81,7 @@ def show_images(images, titles=None, columns=8):
     for axes in figure.axes:
         axes.axis("off")
     for index, image in enumerate(images):
-        pixels = image.cpu().permute(1, 2, 0)
+        pixels = image.cpu().permute(1, 2, 0).numpy()
         figure.axes[index].imshow(pixels if pixels.shape[2] == 3 else pixels[..., 0], cmap="gray")
         if titles is not None:
             figure.axes[index].set_title(titles[index], fontsize=9, pad=3)
@@ -97,7 +97,7 @@ def show_dataset(image_set, per_class=6, seed=0):
         members = (image_set.labels == label).nonzero().squeeze(1)
         for index in members[torch.randperm(len(members), generator=generator)[:per_class]].tolist():
             axes = next(grid)
-            axes.imshow(image_set.images[index].permute(1, 2, 0))
+            axes.imshow(image_set.images[index].permute(1, 2, 0).cpu().numpy())
             axes.set(xticks=[], yticks=[])
             axes.grid(False)
             axes.spines[:].set_visible(False)
@@ -121,7 +121,7 @@ def bars(table, ylabel, title=""):
     width = 0.8 / len(table.columns)
     for number, (name, values) in enumerate(table.items()):
         places = [row + (number - (len(table.columns) - 1) / 2) * width for row in range(len(table))]
-        axes.bar(places, values, width, label=name, color=sns.color_palette("deep")[number])
+        axes.bar(places, values, width, label=name, color=_PALETTE[number])
     axes.set_xticks(range(len(table)), table.index)
     axes.set(ylabel=ylabel, title=title)
     axes.grid(False, axis="x")
@@ -134,7 +134,7 @@ def lines(table, xlabel, ylabel, title=""):
     """One line a column of the DataFrame `table`, against its index."""
     figure = _figure()
     axes = figure.axes[0]
-    for color, (name, values) in zip(sns.color_palette("deep"), table.items()):
+    for color, (name, values) in zip(_PALETTE, table.items()):
         axes.plot(table.index, values, marker="o", markersize=3.5, color=color, label=name)
     axes.set(xlabel=xlabel, ylabel=ylabel, title=title, ylim=(0, None))
     axes.legend(frameon=False)

@@ -1,13 +1,13 @@
 """The run store: an experiment is trained once, resumed when it was cut off, and read from then on.
 
 `runs/<key>/` holds
-    experiment.json    the experiment, all fields
-    environment.json   one entry for each session that worked on it: versions, device, data
-    history.jsonl      a line an epoch
-    timing.jsonl       a line an epoch: when and how long; not part of the result, which is reproducible
-    resume.pt          what an unfinished training needs to go on
+    experiment.json      the experiment, all fields
+    environment.json     one entry for each session that worked on it: versions, device, data
+    history.jsonl        a line an epoch
+    timing.jsonl         a line an epoch: when and how long; not part of the result, which is reproducible
+    resume.pt            what an unfinished training needs to go on
     weights.safetensors  the weights that were tested
-    result.json        written last: where it stands, the run is finished
+    result.json          written last: where it stands, the run is finished
 
 Every file appears by renaming a complete one, so that a kill at any moment leaves each file whole, old or new.
 """
@@ -33,12 +33,15 @@ from torch import nn
 
 import labkit
 from labkit import data, models
-from labkit.device import default_device, describe
+from labkit.device import describe, resolve
 from labkit.errors import LabkitError
 from labkit.experiment import Experiment
 from labkit.loops import EarlyStopping, Progress, fit, test
 
 __all__ = ["Experiment", "Run", "RunStore", "run"]
+
+
+_SEALED = ("history.jsonl", "weights.safetensors")  # result.json holds their digests
 
 
 class DamagedError(LabkitError):
@@ -161,7 +164,7 @@ def run(experiment, store=None, device=None, verbose=True):
         pass  # looked at again with the entry locked
     with store.lock(experiment):
         finished = _or_set_aside(store, experiment, lambda: store.read(experiment))
-        return finished or _train(experiment, store, torch.device(device or default_device()), verbose)
+        return finished or _train(experiment, store, resolve(device), verbose)
 
 
 def _or_set_aside(store, experiment, read):
@@ -205,7 +208,7 @@ class _Training:
         try:
             self.progress = fit(
                 self.model, self.loaders["train"], self.loaders.get("valid"), self.optimizer, e.epochs,
-                test_loader=None if selecting else self.loaders["test"], loss_fn=self.loss_fn,
+                test_loader=None if selecting else self.loaders["test"], loss_fn=self.loss_fn, eval_loss_fn=nn.CrossEntropyLoss(),
                 schedule=e.build_schedule(len(self.loaders["train"])), patience=e.patience, monitor=e.monitor,
                 on_epoch=[self.save], progress=self.progress, verbose=verbose,
             )  # fmt: skip
@@ -246,8 +249,8 @@ class _Training:
             self.progress.best_weights = copy.deepcopy(self.model.state_dict())
         self.loaders["train"].epoch = self.progress.epoch
         torch.set_rng_state(state["rng"])
-        if state["device_rng"] is not None:
-            torch.cuda.set_rng_state(state["device_rng"])
+        if state["device_rng"] is not None and self.loaders["train"].device.type == "cuda":
+            torch.cuda.set_rng_state(state["device_rng"], self.loaders["train"].device)
 
     def finish(self):
         """Read the test set, once, and close the entry."""
@@ -260,20 +263,22 @@ class _Training:
             "epochs": self.progress.epoch, "stopped_early": self.progress.stopped, "best_epoch": self.progress.best_epoch,
             **{name: value for name, value in best.items() if name.startswith(("train_", "valid_"))},
             "test_loss": test_loss, "test_acc": test_acc,
-            "sha256": {name: _sha256(self.folder / name) for name in ("history.jsonl", "weights.safetensors")},
+            "sha256": {name: _sha256(self.folder / name) for name in _SEALED},
         }  # fmt: skip
-        _write(self.folder / "result.json", json.dumps(result, indent=1))
-        (self.folder / "resume.pt").unlink()
+        _write(self.folder / "result.json", json.dumps(result | {"seal": _seal(result)}, indent=1))
+        (self.folder / "resume.pt").unlink(missing_ok=True)
         return Run(self.experiment, self.folder, result)
 
 
 @contextmanager
 def _reproducible(device, seed):
     """Seed torch for one run and leave its state and settings outside as they were."""
-    devices = [device] if device.type == "cuda" else []
+    devices = [torch.cuda.current_device() if device.index is None else device.index] if device.type == "cuda" else []
     before = torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark
     with torch.random.fork_rng(devices):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed the GPUs, too
+        if devices:
+            torch.cuda.manual_seed(seed)
         torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
         try:
             yield
@@ -300,7 +305,8 @@ def _environment(experiment, device):
     return {
         "labkit": labkit.__version__, "python": platform.python_version(), "torch": torch.__version__,
         "torchvision": torchvision.__version__, "platform": platform.platform(), "device": str(device),
-        "device_name": describe(device), "data": experiment.data, "data_fingerprint": data.fingerprint(experiment.data),
+        "device_name": describe(device), "data": experiment.data, "images_fingerprint": data.fingerprint(experiment.data),
+        "weights_fingerprint": experiment.init_digest,
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }  # fmt: skip
 
@@ -330,26 +336,28 @@ def _read_finished(folder, experiment):
     for name in ("experiment.json", "environment.json", "timing.jsonl"):
         if not (folder / name).is_file():
             raise DamagedError(f"{name} is missing")
-    try:
-        wanted = result["sha256"]["history.jsonl"], result["sha256"]["weights.safetensors"]
-    except (KeyError, TypeError):
-        raise DamagedError("its result.json is incomplete") from None
-    for name, digest in zip(("history.jsonl", "weights.safetensors"), wanted):
-        if not (folder / name).is_file() or _sha256(folder / name) != digest:
+    if not isinstance(result, dict) or result.pop("seal", None) != _seal(result):
+        raise DamagedError("its result.json is not what was written")
+    for name in _SEALED:
+        if not (folder / name).is_file() or _sha256(folder / name) != result["sha256"][name]:
             raise DamagedError(f"{name} is missing or not what was written")
     _need_same_data(folder, experiment)
     return Run(experiment, folder, result)
 
 
 def _need_same_data(folder, experiment):
-    """A folder of images can change under its name; where it can be looked at, it must be what was trained on."""
-    recorded = _sessions(folder)[-1].get("data_fingerprint")
+    """Images and initial weights can change under their name; where they can be looked at, they must be what was used."""
+    recorded = _sessions(folder)[-1]
+    for what, name, present in (("images", experiment.data, _fingerprint(experiment)), ("weights", experiment.init, experiment.init_digest)):
+        if None not in (recorded.get(f"{what}_fingerprint"), present) and recorded[f"{what}_fingerprint"] != present:
+            raise DamagedError(f"it was trained on other {what} than {name} holds now")
+
+
+def _fingerprint(experiment):
     try:
-        present = data.fingerprint(experiment.data)
+        return data.fingerprint(experiment.data)
     except LabkitError:  # an empty mount point, a folder being copied: nothing to compare with
-        return
-    if None not in (recorded, present) and recorded != present:
-        raise DamagedError(f"it was trained on other images than {experiment.data} holds now")
+        return None
 
 
 def _read_resume(folder, data_digest):
@@ -360,7 +368,7 @@ def _read_resume(folder, data_digest):
     try:
         with zipfile.ZipFile(path) as archive:  # torch does not look at the checksums, zipfile does
             damaged = archive.testzip()
-        state = torch.load(path, weights_only=True) if damaged is None else None
+        state = torch.load(path, map_location="cpu", weights_only=True) if damaged is None else None
     except Exception as error:  # zip, pickle and torch each have errors of their own
         raise DamagedError(f"its resume.pt cannot be read: {error}") from error
     if state is None:
@@ -375,6 +383,11 @@ def _read_json(path):
         return json.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise DamagedError(f"its {path.name} cannot be read") from error
+
+
+def _seal(result):
+    """SHA-256 of the other fields: finds accidents, not forgers."""
+    return hashlib.sha256(json.dumps(result, sort_keys=True).encode()).hexdigest()
 
 
 def _sha256(path):

@@ -6,6 +6,8 @@ from nbformat.v4 import new_code_cell, new_notebook
 
 from labkit import cli, doctor
 
+WHERE = "call labkit from the folder that holds notebooks/, or name it with --notebooks"
+
 
 def run_cli(capsys, *arguments):
     status = cli.main(list(arguments))
@@ -45,7 +47,7 @@ def test_run_goes_on_after_a_notebook_that_fails_and_exits_with_1(course, capsys
     [
         (["run", "--profile", "smok"], "labkit: unknown profile 'smok' (did you mean 'smoke'?); accepted: smoke, lab, report\n"),
         (["run", "07"], "labkit: no notebook starts with '07'; accepted: 01_one\n"),
-        (["run", "--notebooks", "elsewhere"], "labkit: there are no numbered notebooks in elsewhere; call labkit from the folder that holds notebooks/, or name it with --notebooks\n"),
+        (["run", "--notebooks", "elsewhere"], f"labkit: there are no numbered notebooks in elsewhere; {WHERE}\n"),
         (["run", "--out", "notebooks/01_one.ipynb"], "labkit: cannot write to notebooks/01_one.ipynb (File exists); name another folder with --out\n"),
     ],
 )

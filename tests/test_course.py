@@ -24,7 +24,8 @@ def write_notebook(folder, name, *cells):
 @pytest.fixture(scope="module")
 def executed(tmp_path_factory):
     folder = tmp_path_factory.mktemp("notebooks")
-    source = write_notebook(folder, "01_shown", "# 01 · Shown <here>", "## A figure", FIGURE, "## A table", TABLE, "import os; print(os.environ['LABKIT_X'], os.getcwd())")
+    where = "import os; print(os.environ['LABKIT_X'], os.getcwd())"
+    source = write_notebook(folder, "01_shown", "# 01 · Shown <here>", "## A figure", FIGURE, "## A table", TABLE, where)
     return execute.execute(source, {"LABKIT_X": "given"})
 
 

@@ -51,18 +51,8 @@ def foreign():
 import labkit
 assert "torch" not in sys.modules, "`import labkit` alone should be quick"
 import labkit.data, labkit.device, labkit.errors, labkit.experiment, labkit.loops, labkit.metrics, labkit.models
-import labkit.profile, labkit.progress, labkit.runs, labkit.schedules, labkit.transforms
+import labkit.plots, labkit.profile, labkit.progress, labkit.runs, labkit.schedules, labkit.transforms
 assert "torch" in sys.modules and not foreign(), foreign()
-
-class NotInstalled:
-    def find_spec(name, *_):
-        if name.lower().startswith({tuple(name.lower() for name in FOREIGN)}):
-            raise ModuleNotFoundError(name)
-
-# seaborn takes ipywidgets where it is installed; the figures must do without.
-sys.meta_path.insert(0, NotInstalled)
-import labkit.plots
-assert "seaborn" in sys.modules and not foreign(), foreign()
 """
 
 

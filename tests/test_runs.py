@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from labkit import data, experiment, loops, models, runs
+from labkit.device import default_device
 from labkit.errors import LabkitError
 from labkit.experiment import Experiment
 from labkit.loops import NonFiniteLossError
@@ -128,7 +129,7 @@ def test_the_result_is_that_of_the_best_epoch(finished):
     assert {name: result[name] for name in best if name not in ("epoch", "lr")} == {name: best[name] for name in best if name not in ("epoch", "lr")}
     assert (result["key"], result["num_classes"], result["parameters"]) == (finished.key, 10, 94_986)
     assert 0 <= result["test_acc"] <= 1 and math.isfinite(result["test_loss"])
-    assert json.loads((finished.path / "result.json").read_text()) == result
+    assert json.loads((finished.path / "result.json").read_text()) == result | {"seal": runs._seal(result)}
 
 
 def test_patience_ends_a_run_and_the_result_says_so(tiny):
@@ -143,8 +144,9 @@ def test_the_environment_says_what_the_run_was_made_with(tiny, unfinished):
     assert len(sessions) == 2  # one for each session that worked on it
     splits = data.load(tiny().data)
     expected = {
-        "torch": torch.__version__, "device": str(runs.default_device()), "data": "shapes:100/50", "data_digest": splits.train.digest,
-        "test_digest": splits.test.digest, "data_fingerprint": "shapes version 1", "train_images": 80, "valid_images": 20, "test_images": 50,
+        "torch": torch.__version__, "device": str(default_device()), "data": "shapes:100/50", "data_digest": splits.train.digest,
+        "test_digest": splits.test.digest, "images_fingerprint": "shapes version 1",
+        "weights_fingerprint": None, "train_images": 80, "valid_images": 20, "test_images": 50,
     }  # fmt: skip
     for session in sessions:
         assert {name: session[name] for name in expected} == expected
@@ -357,6 +359,12 @@ def edit_history(folder):
     path.write_text(path.read_text().replace('"epoch": 1', '"epoch": 7'))
 
 
+def polish_the_result(folder):
+    path = folder / "result.json"
+    result = json.loads(path.read_text())
+    path.write_text(json.dumps(result | {"test_acc": 0.99}))
+
+
 def another_experiment(folder):
     (folder / "experiment.json").write_text(json.dumps(Experiment().to_dict()))
 
@@ -368,7 +376,8 @@ def forget_hashes(folder):
 
 DAMAGE = {
     "truncated result": (lambda folder: truncate(folder / "result.json"), "result.json cannot be read"),
-    "result without hashes": (forget_hashes, "result.json is incomplete"),
+    "result without hashes": (forget_hashes, "result.json is not what was written"),
+    "better accuracy": (polish_the_result, "result.json is not what was written"),
     "flipped byte in the weights": (lambda folder: flip_a_byte(folder / "weights.safetensors"), "weights.safetensors is missing or not what was written"),
     "edited history": (edit_history, "history.jsonl is missing or not what was written"),
     "experiment of another run": (another_experiment, "its experiment.json is not the experiment that its name stands for"),
@@ -504,23 +513,44 @@ def repaint(path):
     Image.new("RGB", (16, 16), "green").save(path)
 
 
-def later(function, *args):
-    """As in another process, which does not hold the images in memory."""
-    data._load.cache_clear()
-    return function(*args, verbose=False)
-
-
 def test_a_run_on_images_that_changed_under_their_name_is_set_aside(tiny, image_folder, capsys):
     started = tiny(data=f"imagefolder:{image_folder}", batch_size=8, epochs=1)
     first = run(started, verbose=False)
     assert first.result["num_classes"] == 2
     repaint(image_folder / "train" / "red" / "0.png")
-    again = later(run, started)
+    again = run(started, verbose=False)
     assert "trained on other images than" in capsys.readouterr().out
     assert first.path.with_name(f"{first.key}.damaged-1").is_dir()
     digests = [json.loads((path / "environment.json").read_text())[-1]["data_digest"] for path in (again.path, first.path.with_name(f"{first.key}.damaged-1"))]
     assert digests[0] != digests[1]
-    assert later(run, started).result == again.result
+    assert run(started, verbose=False).result == again.result
+
+
+def test_a_run_from_initial_weights_that_changed_under_their_name_is_set_aside(tiny, tmp_path, capsys):
+    torch.save(models.ConvNet().state_dict(), tmp_path / "init.pt")
+    started = tiny(init=tmp_path / "init.pt", dropout=0, epochs=1)
+    first = run(started, verbose=False)
+    torch.save(models.ConvNet().state_dict(), tmp_path / "init.pt")
+    again = run(started, verbose=False)
+    assert "it was trained on other weights than" in capsys.readouterr().out
+    assert again.result["train_loss"] != first.result["train_loss"]
+    (tmp_path / "init.pt").unlink()  # where the file is gone there is nothing to compare with
+    assert run(started, verbose=False).result == again.result
+
+
+def test_a_last_batch_of_one_image_is_refused_before_batch_norm_fails_on_it(tiny):
+    with pytest.raises(LabkitError, match="batch size 33 leaves a last batch of 1 of the 100 training images, too few for batch norm; use another batch size"):
+        run(tiny(model="resnet18", dropout=0, valid=0, patience=None, batch_size=33), verbose=False)
+
+
+def test_label_smoothing_is_trained_with_but_not_reported(tiny):
+    finished = run(tiny(label_smoothing=0.3, valid=0, patience=None, epochs=1), verbose=False)
+    assert finished.history["test_loss"].iloc[-1] == finished.result["test_loss"]
+
+
+def test_a_device_that_does_not_exist_is_one_sentence(tiny):
+    with pytest.raises(LabkitError, match=r"^device=nonsense cannot be used .*; use cpu, cuda or mps$"):
+        run(tiny(), device="nonsense")
 
 
 def test_a_run_begun_on_other_images_does_not_go_on(tiny, image_folder, capsys):
@@ -528,7 +558,7 @@ def test_a_run_begun_on_other_images_does_not_go_on(tiny, image_folder, capsys):
     interrupt(started, epoch=1)
     repaint(image_folder / "train" / "red" / "0.png")
     capsys.readouterr()
-    later(run, started)
+    run(started, verbose=False)
     out = capsys.readouterr().out
     assert "begun on other images" in out and "goes on after" not in out
 
@@ -540,7 +570,7 @@ def test_a_finished_run_can_be_read_where_its_images_are_not(tiny, image_folder,
     if lost == "an empty mount point":
         image_folder.mkdir()
     forbid_training(monkeypatch)
-    assert later(run, finished.experiment).result == finished.result
+    assert run(finished.experiment, verbose=False).result == finished.result
     assert [found.key for found in RunStore().all()] == [finished.key]
 
 
@@ -556,4 +586,4 @@ def test_a_device_that_cannot_be_used_is_one_sentence(tiny, monkeypatch):
 
 def test_labkit_device_names_the_device(monkeypatch):
     monkeypatch.setenv("LABKIT_DEVICE", "cpu")
-    assert runs.default_device() == torch.device("cpu")
+    assert default_device() == torch.device("cpu")

@@ -35,10 +35,11 @@ def load(name, root=None):
     name: `cifar10` (downloaded below `root` if missing), `imagefolder:PATH` or `imagefolder:PATH@SIZE`,
     `shapes` (50,000 + 10,000 drawn images) or `shapes:TRAIN/TEST` with other numbers.
     root: where downloads live; default `LABKIT_DATA_ROOT` or `data/`. One dataset is never put in the
-    place of another: what cannot be loaded raises `LabkitError`. A second call returns the same object.
+    place of another: what cannot be loaded raises `LabkitError`. A second call
+    returns the same object, unless a folder of images has changed.
     """
     source, argument = parse(name)
-    return _load(name, source, argument, Path(root or default_root()))
+    return _load(name, source, argument, Path(root or default_root()), fingerprint(name))
 
 
 def default_root():
@@ -81,7 +82,7 @@ def _need_size(name, size):
 
 
 @lru_cache(maxsize=2)
-def _load(name, source, argument, root):
+def _load(name, source, argument, root, content):
     parts = cifar10.load(root) if source == "cifar10" else {"imagefolder": imagefolder, "shapes": shapes}[source].load(*argument)
     splits = Splits(*parts, name)
     side = "×".join(map(str, reversed(splits.train.images.shape[2:])))
