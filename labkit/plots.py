@@ -91,7 +91,7 @@ def show_images(images, titles=None, columns=8):
 def show_dataset(image_set, per_class=6, seed=0):
     """A row of random images for each class."""
     generator = torch.Generator().manual_seed(seed)
-    figure = _figure(len(image_set.classes), per_class, size=(0.85, 0.85))
+    figure = _figure(len(image_set.classes), per_class, size=(0.72, 0.72))
     grid = iter(figure.axes)
     for label, name in enumerate(image_set.classes):
         members = (image_set.labels == label).nonzero().squeeze(1)
@@ -136,7 +136,9 @@ def lines(table, xlabel, ylabel, title=""):
     axes = figure.axes[0]
     for color, (name, values) in zip(_PALETTE, table.items()):
         axes.plot(table.index, values, marker="o", markersize=3.5, color=color, label=name)
-    axes.set(xlabel=xlabel, ylabel=ylabel, title=title, ylim=(0, None))
+    axes.set(xlabel=xlabel, ylabel=ylabel, title=title)
+    if table.min(axis=None) >= 0:
+        axes.set_ylim(0, None)
     axes.legend(frameon=False)
     return figure
 

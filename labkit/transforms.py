@@ -132,7 +132,7 @@ class Normalize:
         mean, std = (torch.tensor(v, dtype=torch.float32, device=images.device).view(-1, 1, 1) for v in (self.mean, self.std))
         # One multiplication and one addition in place instead of /255, − mean, / std: a third of the memory traffic.
         scale = 1 / (255 * std) if images.dtype == torch.uint8 else 1 / std
-        return images.float().mul(scale).sub_(mean / std)
+        return (images.float() * scale).sub_(mean / std)
 
 
 def to_float(images):
@@ -149,12 +149,14 @@ def crop(images, top, left, size):
     plane, corners = height * width, images.numel() - (channels - 1) * height * width - (size - 1) * width - size + 1
     windows = images.as_strided((corners, channels, size, size), (1, plane, width, 1))
     first = torch.arange(n, device=images.device) * channels * plane
-    return windows[first + top * width + left]
+    return windows.index_select(0, first + top * width + left)
 
 
 def horizontal_flip(images, chosen):
     """Mirror the images for which the bool tensor `chosen` (N,) is true."""
-    return torch.where(chosen[:, None, None, None], images.flip(-1), images)
+    # Choosing whole images from both versions is five times as fast as choosing pixel by pixel with `where`.
+    both = torch.cat([images, images.flip(-1)])
+    return both.index_select(0, torch.arange(len(images), device=images.device) + len(images) * chosen)
 
 
 def rotate(images, degrees, interpolation="nearest"):
@@ -170,16 +172,17 @@ def _rotated_coordinates(images, degrees):
     cos, sin = angle.cos()[:, None, None], angle.sin()[:, None, None]
     down = torch.arange(height, device=images.device)[:, None] - (height - 1) / 2
     right = torch.arange(width, device=images.device)[None, :] - (width - 1) / 2
-    return cos * right - sin * down + (width - 1) / 2, sin * right + cos * down + (height - 1) / 2
+    x, y = cos * right - sin * down, sin * right + cos * down
+    return x.add_((width - 1) / 2), y.add_((height - 1) / 2)
 
 
 def _sample_nearest(images, x, y):
     n, channels, height, width = images.shape
-    x, y = x.round_(), y.round_()
-    inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
-    source = (y.clamp_(0, height - 1) * width + x.clamp_(0, width - 1)).long().view(n, 1, -1)
-    sampled = images.reshape(n, channels, -1).gather(2, source.expand(-1, channels, -1)).view(images.shape)
-    return sampled * inside[:, None]
+    # A border of zeros takes in whatever lies outside, so that no mask is needed.
+    padded = F.pad(images, [1] * 4).view(n, channels, -1)
+    x, y = x.round_().clamp_(-1, width), y.round_().clamp_(-1, height)
+    source = y.mul_(width + 2).add_(x).add_(width + 3).long().view(n, 1, -1)  # (y + 1) · (width + 2) + (x + 1)
+    return padded.gather(2, source.expand(-1, channels, -1)).view(images.shape)
 
 
 def _sample_bilinear(images, x, y):

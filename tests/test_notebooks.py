@@ -85,5 +85,9 @@ def test_it_ends_with_discussion_and_recap(path):
 
 def test_it_shows_figures_and_stays_small(path):
     figures = [output for cell in cells(path) for output in cell.outputs if "image/png" in output.get("data", {})]
-    assert len(figures) >= 3
+    assert len(figures) >= 2
     assert path.stat().st_size < 1_000_000
+
+
+def test_its_code_fits_the_width_of_a_page(path):
+    assert [line for cell in cells(path) for line in cell.source.splitlines() if len(line) > 104] == []

@@ -6,6 +6,10 @@ its own and often wears another. Everything is drawn from seeded numpy generator
 images come out on every machine; the first k images are the same whatever the number asked for.
 """
 
+import itertools
+import os
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import torch
 
@@ -81,10 +85,15 @@ def load(num_train=50_000, num_test=10_000):
 def _draw_set(count, seed):
     per_class = -(-count // len(SHAPES))
     images = np.empty((per_class, len(SHAPES), 3, SIZE, SIZE), dtype=np.uint8)
-    for c in range(len(SHAPES)):
-        for start in range(0, per_class, _CHUNK):
-            number = min(_CHUNK, per_class - start)
-            images[start : start + number, c] = _draw_images(c, number, np.random.default_rng((VERSION, seed, c, start)))
+
+    def draw_chunk(place):
+        c, start = place
+        number = min(_CHUNK, per_class - start)
+        images[start : start + number, c] = _draw_images(c, number, np.random.default_rng((VERSION, seed, c, start)))
+
+    # numpy lets go of the interpreter while it computes, and every chunk has random numbers of its own.
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        list(pool.map(draw_chunk, itertools.product(range(len(SHAPES)), range(0, per_class, _CHUNK))))
     labels = torch.arange(count) % len(SHAPES)
     return ImageSet(torch.from_numpy(images.reshape(-1, 3, SIZE, SIZE)[:count].copy()), labels, tuple(SHAPES))
 
