@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from labkit.models import layers
 
 PARTS = {"train": "train", "valid": "validation", "test": "test"}
-_PALETTE = plt.style.library["seaborn-v0_8-deep"]["axes.prop_cycle"].by_key()["color"]
+_PALETTE = ("#4c72b0", "#dd8452", "#55a868", "#c44e52", "#8172b3")
 _COLORS = dict(zip(PARTS, _PALETTE))
 _STYLE = {
     "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.color": "0.92", "axes.axisbelow": True,
@@ -53,7 +53,7 @@ def scaling(table, title=""):
     for axes, (model, rows) in zip(figure.axes, groups):
         for part in ("train", "test"):
             axes.plot(rows["images"], rows[f"{part} accuracy"], marker="o", color=_COLORS[part], label=part)
-            _label_points(axes, rows["images"], rows[f"{part} accuracy"])
+            _label_points(axes, rows["images"], rows[f"{part} accuracy"], above=part == "train")
         _size_axis(axes, rows["images"])
         axes.set(title=model, xlabel="training images", ylabel="accuracy", ylim=(0, 1.05))
     figure.axes[0].legend(loc="lower right", frameon=False)
@@ -61,9 +61,10 @@ def scaling(table, title=""):
     return figure
 
 
-def _label_points(axes, xs, ys):
+def _label_points(axes, xs, ys, above):
     for x, y in zip(xs, ys):
-        axes.annotate(f"{y:.2f}", (x, y), textcoords="offset points", xytext=(0, 6), ha="center", fontsize=8, color="0.3")
+        offset, side = (6, "bottom") if above else (-6, "top")
+        axes.annotate(f"{y:.2f}", (x, y), textcoords="offset points", xytext=(0, offset), ha="center", va=side, fontsize=8, color="0.3")
 
 
 def _size_axis(axes, sizes):
@@ -143,7 +144,7 @@ def lines(table, xlabel, ylabel, title=""):
     return figure
 
 
-_DRAWN = {"input": "#9a9a9a", "Conv2d": "#4c72b0", "MaxPool2d": "#dd8452", "AdaptiveAvgPool2d": "#dd8452", "Linear": "#55a868"}
+_DRAWN = {"input": "#9a9a9a", "Conv2d": _PALETTE[0], "MaxPool2d": _PALETTE[1], "AdaptiveAvgPool2d": _PALETTE[1], "Linear": _PALETTE[2]}
 _SHORT = {"Conv2d": "conv", "MaxPool2d": "max-pool", "AdaptiveAvgPool2d": "average"}
 
 
