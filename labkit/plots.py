@@ -117,7 +117,7 @@ def schedule(lr, num_steps, title=""):
 
 def bars(table, ylabel, title=""):
     """Grouped bars: one group a row of the DataFrame `table` (labelled by its index), one colour a column."""
-    figure = _figure(size=(max(4.5, 0.75 * len(table)), 3.2))
+    figure = _figure(size=(max(4.5, 0.85 * len(table) + 1.4), 3.2))  # room for the legend beside it
     axes = figure.axes[0]
     width = 0.8 / len(table.columns)
     for number, (name, values) in enumerate(table.items()):
