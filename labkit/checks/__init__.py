@@ -1,0 +1,52 @@
+"""What each TODO must do. `probe` drives an answer on small inputs and writes down plain observations, `judge`
+compares them with what must be and names the mistake; `check` does both and tells the student.
+
+The two halves are apart so that, at grading, the probe can run in a sandbox and the judge outside it.
+"""
+
+from labkit.checks import loops, models, reset, study
+from labkit.checks.todo import Finding
+from labkit.errors import accepted
+
+__all__ = ["Finding", "check", "judge", "names", "probe"]
+
+_LESSON = (
+    models.REPLACE_HEAD,
+    loops.TRAIN,
+    loops.TEST,
+    reset.RESET,
+    models.SIMPLE_CNN,
+    models.BASIC_BLOCK,
+    models.MAKE_LAYER,
+    study.SIX_RUNS,
+    study.DRAW_SCALING,
+)
+_TODOS = {todo.name: todo for todo in _LESSON}
+
+
+def names():
+    """The names of all exercises that can be checked."""
+    return list(_TODOS)
+
+
+def probe(todo, answer):
+    """Drive `answer` on small inputs; return {scene: what happened}, plain values that JSON can hold."""
+    return _find(todo).probe(answer)
+
+
+def judge(todo, observations):
+    """The `Finding` for observations that `probe` made."""
+    return _find(todo).judge(observations)
+
+
+def check(todo, answer):
+    """Probe and judge `answer` and print the finding. Returns None: nbgrader would read a number as points."""
+    finding = judge(todo, probe(todo, answer))
+    if finding.passed:
+        print(f"{todo}: passed, {finding.points:g} of {finding.of:g} points")
+    else:
+        print(f"{todo}: not yet, {finding.points:g} of {finding.of:g} points [{finding.name}]\n{finding.message}")
+
+
+def _find(todo):
+    return _TODOS[accepted("exercise", todo, _TODOS)]
