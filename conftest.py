@@ -1,6 +1,7 @@
 """What every kernel and every test of this repository sees of its environment."""
 
 import os
+import shutil
 import tempfile
 
 
@@ -13,6 +14,4 @@ def pytest_configure(config):
 
 
 def pytest_unconfigure(config):
-    import shutil
-
     shutil.rmtree(config.labkit_runs, ignore_errors=True)

@@ -15,17 +15,16 @@ import tarfile
 import threading
 from collections import namedtuple
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
 import torch
+from sentences import one_sentence
 from torchvision.datasets import CIFAR10
 
 from labkit import data
 from labkit.data import cifar10, download
-from labkit.errors import LabkitError
 
 CLASSES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
 BATCHES = [f"data_batch_{i}" for i in range(1, 6)] + ["test_batch"]
@@ -215,15 +214,6 @@ def tree(folder):
         if path.is_symlink() or not path.is_dir() or not any(path.iterdir()):
             found.append(path.relative_to(folder).as_posix())
     return sorted(found)
-
-
-@contextmanager
-def one_sentence(*words):
-    with pytest.raises(LabkitError) as caught:
-        yield
-    message = str(caught.value)
-    assert "\n" not in message
-    assert [word for word in words if word not in message] == [], message
 
 
 def assert_loads_after_all(server, root):

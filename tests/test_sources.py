@@ -1,17 +1,16 @@
 """`load`: the drawn `shapes`, a folder of images, and names that no source answers to."""
 
 import os
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from sentences import one_sentence
 
 from labkit import data
 from labkit.data import imagefolder, load, shapes
-from labkit.errors import LabkitError
 
 
 @pytest.fixture(autouse=True)
@@ -19,15 +18,6 @@ def nothing_remembered(monkeypatch, tmp_path_factory):
     """No dataset from an earlier test, and a user's cache folder that belongs to this one."""
     data._load.cache_clear()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("user-cache")))
-
-
-@contextmanager
-def one_sentence(*words):
-    with pytest.raises(LabkitError) as caught:
-        yield
-    message = str(caught.value)
-    assert "\n" not in message
-    assert [word for word in words if word not in message] == [], message
 
 
 # --- shapes ------------------------------------------------------------------------------------

@@ -29,7 +29,7 @@ def load(root, size=None):
     and used as long as no file's name, size or time of change differs. Raises `LabkitError`.
     """
     root = Path(root)
-    listing = {name: _list(_find_split(root, names)) for name, names in (("train", TRAIN), ("test", TEST))}
+    listing = _listing(root)
     classes = _same_classes(root, listing)
     key = _digest(root, listing, f"{size} ".encode(), with_time=True)
     for cache in _cache_places(root):
@@ -44,8 +44,13 @@ def load(root, size=None):
 def fingerprint(root):
     """A cheap identity of the folder's content: SHA-256 over relative paths and file sizes."""
     root = Path(root)
-    listing = {name: _list(_find_split(root, names)) for name, names in (("train", TRAIN), ("test", TEST))}
+    listing = _listing(root)
     return _digest(root, listing, b"", with_time=False)
+
+
+def _listing(root):
+    """{"train": …, "test": …}, the files of each as `_list` gives them."""
+    return {name: _list(_find_split(root, names)) for name, names in (("train", TRAIN), ("test", TEST))}
 
 
 def _find_split(root, names):
