@@ -4,11 +4,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help install run test notebooks doctor clean
+.PHONY: help install run test kit notebooks doctor clean
 
 help:
 	@echo "make run        set up, execute the notebooks on the embedded data, write build/index.html"
 	@echo "make test       set up, run everything that CI runs"
+	@echo "make kit        set up, write the student kit to build/kit.zip"
 	@echo "make install    set up only: create $(VENV) and install labkit into it"
 	@echo "make doctor     say what is installed and found on this machine"
 	@echo "make notebooks  execute the notebooks in place, to store their outputs (maintainers)"
@@ -32,6 +33,9 @@ test: $(INSTALLED)
 	$(BIN)/ruff check .
 	@echo "== tests and notebooks"
 	$(BIN)/python -m pytest
+
+kit: $(INSTALLED)
+	$(BIN)/labkit release --out build/kit.zip
 
 notebooks: $(INSTALLED)
 	$(BIN)/labkit run --profile smoke --out build --in-place

@@ -1,37 +1,22 @@
 """`labkit doctor`: what is installed and found on this machine, and what to do about what is not."""
 
-import importlib.metadata
-import platform
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 import torchvision
-from packaging.requirements import Requirement
 
-import labkit
-from labkit import data, profile
+from labkit import data, profile, requirements
 from labkit.device import default_device, describe
 from labkit.errors import LabkitError
+from labkit.requirements import Finding
 
 _ROOM = 5e9  # bytes that data, weights and runs of the whole course take, generously
-_INSTALL = 'pip install -c constraints.txt -e ".[notebooks,test]"'
-
-
-@dataclass
-class Finding:
-    """One line of the report. `fix` says what to do, empty where all is well; `needed`: without it nothing runs."""
-
-    topic: str
-    found: str
-    fix: str = ""
-    needed: bool = False
 
 
 def examine():
     """All findings, in the order of the report."""
-    return [_python(), *_packages(), _device(), _disk(), _profile(), *_data(), *_weights()]
+    return [requirements.python(), *requirements.packages(), _device(), _disk(), _profile(), *_data(), *_weights()]
 
 
 def report(findings):
@@ -43,35 +28,6 @@ def report(findings):
         if finding.fix:
             print(f"{'':<8}{'':<{width}}  → {finding.fix}")
     return not any(finding.fix and finding.needed for finding in findings)
-
-
-def _python():
-    version = platform.python_version_tuple()
-    old = (int(version[0]), int(version[1])) < (3, 11)
-    return Finding("python", platform.python_version(), "install Python 3.11 or newer" if old else "", needed=True)
-
-
-def _packages():
-    """labkit itself and each of its requirements, against the ranges of pyproject.toml."""
-    try:
-        requirements = [Requirement(text) for text in importlib.metadata.requires("labkit")]
-    except importlib.metadata.PackageNotFoundError:
-        yield Finding("labkit", f"{labkit.__version__}, not installed but found on the path", f"for a full check: {_INSTALL}")
-        return
-    yield Finding("labkit", labkit.__version__)
-    for requirement in requirements:
-        extra = "" if requirement.marker is None else str(requirement.marker).split('"')[1]
-        yield _package(requirement, extra)
-
-
-def _package(requirement, extra):
-    topic = requirement.name + (f" [{extra}]" if extra else "")
-    try:
-        version = importlib.metadata.version(requirement.name)
-    except importlib.metadata.PackageNotFoundError:
-        return Finding(topic, "not installed", _INSTALL, needed=not extra)
-    fits = requirement.specifier.contains(version, prereleases=True)
-    return Finding(topic, version if fits else f"{version}, wanted {requirement.specifier}", "" if fits else _INSTALL, needed=not extra)
 
 
 def _device():

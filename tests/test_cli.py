@@ -4,7 +4,7 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
-from labkit import cli, doctor
+from labkit import cli, doctor, requirements
 
 WHERE = "call labkit from the folder that holds notebooks/, or name it with --notebooks"
 
@@ -87,5 +87,7 @@ def test_doctor_names_an_unknown_profile(capsys, monkeypatch):
 def test_doctor_names_a_package_outside_its_range():
     from packaging.requirements import Requirement
 
-    old = doctor._package(Requirement("numpy>=99"), extra="")
-    assert old.needed and "wanted >=99" in old.found and old.fix
+    old = requirements.package(Requirement("numpy>=99"))
+    assert old.needed and "wanted >=99" in old.found and 'pip install -c constraints.txt -e ".[notebooks]"' in old.fix
+    absent = requirements.package(Requirement('nothing-of-this-name>=1; extra == "test"'))
+    assert not absent.needed and absent.found == "not installed" and '".[notebooks,test]"' in absent.fix

@@ -8,7 +8,6 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from labkit.course import execute, gallery
-from labkit.errors import LabkitError
 
 FIGURE = "import matplotlib.pyplot as plt\nfigure, axes = plt.subplots(figsize=(2, 2))\nplt.close(figure)\nfigure"
 TABLE = "import pandas as pd\npd.DataFrame({'model': ['<b>net</b>'], 'accuracy': [0.5]})"
@@ -80,14 +79,3 @@ def test_stored_outputs_are_the_same_each_time(tmp_path):
         execute.store_outputs(execute.execute(source, {}))
         stored.append(source.read_bytes())
     assert stored[0] == stored[1] and b"42" in stored[0]
-
-
-def test_notebooks_are_found_by_the_beginning_of_their_names(tmp_path):
-    for name in ("01_a", "02_b", "10_c", "draft"):
-        write_notebook(tmp_path, name)
-    assert [path.stem for path in execute.find(tmp_path)] == ["01_a", "02_b", "10_c"]
-    assert [path.stem for path in execute.find(tmp_path, ["10", "01"])] == ["01_a", "10_c"]
-    with pytest.raises(LabkitError, match="no notebook starts with '07'; accepted: 01_a, 02_b, 10_c"):
-        execute.find(tmp_path, ["07"])
-    with pytest.raises(LabkitError, match="there are no numbered notebooks in"):
-        execute.find(tmp_path / "nowhere")

@@ -1,1 +1,1 @@
-"""What only teaching assistants, maintainers and CI use: executing notebooks and showing what came out."""
+"""What only teaching assistants, maintainers and CI use: executing notebooks, showing what came out, making the student kit."""

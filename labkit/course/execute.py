@@ -10,7 +10,6 @@ import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
-from labkit.errors import LabkitError
 from labkit.progress import progress_bar
 
 CELL_TIMEOUT = 24 * 3600  # seconds; a full-length training cell may take hours
@@ -24,18 +23,6 @@ class Execution:
     notebook: nbformat.NotebookNode
     seconds: float
     error: str | None = None
-
-
-def find(folder, names=()):
-    """The notebooks of `folder` whose file name starts with one of `names` (all without names), sorted; raises `LabkitError`."""
-    everything = sorted(Path(folder).glob("[0-9]*.ipynb"))
-    if not everything:
-        raise LabkitError(f"there are no numbered notebooks in {folder}; call labkit from the folder that holds notebooks/, or name it with --notebooks")
-    chosen = {name: [path for path in everything if path.name.startswith(name)] for name in names}
-    for name, found in chosen.items():
-        if not found:
-            raise LabkitError(f"no notebook starts with {name!r}; accepted: {', '.join(path.stem for path in everything)}")
-    return sorted({path for found in chosen.values() for path in found}) if names else everything
 
 
 def execute(path, environment, timeout=CELL_TIMEOUT):

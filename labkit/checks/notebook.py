@@ -1,0 +1,145 @@
+"""Read a student's answers out of a notebook without running all of it.
+
+The answer to an exercise is what the notebook hands to `check`. Only the statements that it builds on are executed:
+its own definition, the imports and constants that this one uses, and so on. No training, no other exercise.
+"""
+
+import ast
+import linecache
+import symtable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import nbformat
+from IPython.core.inputtransformer2 import TransformerManager
+
+from labkit.errors import LabkitError
+
+
+@dataclass
+class Statement:
+    """A statement of a notebook: the names that it `binds` and `uses`, and the `cell` (from 1) it stands in."""
+
+    node: ast.stmt
+    cell: int
+    binds: set
+    uses: set
+
+
+@dataclass
+class Answer:
+    """What `check(todo, …)` is given: `load()` executes `statements` and returns the object."""
+
+    todo: str
+    notebook: Path
+    expression: ast.expr
+    statements: list = field(repr=False)
+
+    def load(self):
+        """Execute what the answer builds on; whatever the student's code raises comes through."""
+        space = {"__name__": "__main__"}
+        for statement in self.statements:
+            exec(compile(ast.Module([statement.node], []), _file_name(self.notebook, statement.cell), "exec"), space)
+        return eval(compile(ast.Expression(self.expression), str(self.notebook), "eval"), space)
+
+
+def find(folder, names=()):
+    """The notebooks of `folder` whose file name starts with one of `names` (all without names), sorted; raises `LabkitError`."""
+    everything = sorted(path for path in Path(folder).glob("[0-9]*.ipynb") if "-Copy" not in path.stem)
+    if not everything:
+        raise LabkitError(f"there are no numbered notebooks in {folder}; call labkit from the folder that holds notebooks/, or name it with --notebooks")
+    chosen = {name: [path for path in everything if path.name.startswith(name)] for name in names}
+    for name, found in chosen.items():
+        if not found:
+            raise LabkitError(f"no notebook starts with {name!r}; accepted: {', '.join(path.stem for path in everything)}")
+    return sorted({path for found in chosen.values() for path in found}) if names else everything
+
+
+def answers(path):
+    """{exercise: `Answer`} of the notebook at `path`, in its order; raises `LabkitError` if it is no notebook."""
+    statements, found = [], {}
+    for number, source in enumerate(_cells(path), 1):
+        for node in _parse(source, path, number):
+            if call := _check_call(node):
+                todo, expression = call
+                found[todo] = Answer(todo, Path(path), expression, _needed(expression, statements))
+            else:
+                statements.append(Statement(node, number, *_names(node)))
+    return found
+
+
+def _cells(path):
+    """The sources of the notebook's code cells, magics turned into calls; empty for other cells, so that numbers are kept."""
+    try:
+        notebook = nbformat.read(path, as_version=4)
+    except Exception as error:  # json, nbformat and its validator each have their own
+        raise LabkitError(f"{path} cannot be read as a notebook ({type(error).__name__}); save it again in Jupyter, or take it from the kit") from error
+    for cell in notebook.cells:
+        yield TransformerManager().transform_cell(cell.source) if cell.cell_type == "code" else ""
+
+
+def _parse(source, path, number):
+    """The statements of a cell. One that is no Python becomes a statement that says so where one of its names is needed."""
+    name = _file_name(path, number)
+    linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)  # for the lines in error messages
+    try:
+        return ast.parse(source).body
+    except (SyntaxError, ValueError) as error:
+        return _broken(source, f"cell {number} is no valid Python: {error}")
+
+
+def _file_name(path, cell):
+    return f"{Path(path).name}, cell {cell}"
+
+
+def _broken(source, message):
+    """In place of the cell's definitions, ones that raise."""
+    lines = [line.split("(")[0].split(":")[0].split() for line in source.splitlines() if line.startswith(("def ", "class "))]
+    names = {words[1] for words in lines if len(words) == 2 and words[1].isidentifier()}
+    return [ast.parse(f"for {name} in (0,): raise SyntaxError({message!r})").body[0] for name in sorted(names)]
+
+
+def _check_call(node):
+    """(exercise, expression) if the statement is `check("exercise", expression)`, else None."""
+    match node:
+        case ast.Expr(ast.Call(ast.Name("check") | ast.Attribute(attr="check"), [ast.Constant(str(todo)), expression], [])):
+            return todo, expression
+    return None
+
+
+def _names(node):
+    """(names that the statement binds, names that it uses), both of the notebook's global names."""
+    table = symtable.symtable(ast.unparse(node), "statement", "exec")
+    symbols = table.get_symbols()
+    binds = {symbol.get_name() for symbol in symbols if symbol.is_assigned() or symbol.is_imported()}
+    uses = {symbol.get_name() for symbol in symbols if symbol.is_referenced()}
+    for child in table.get_children():
+        uses |= _globals(child)
+    return binds | _changed(node), uses
+
+
+def _globals(table):
+    """The global names that a function or class, and those inside it, look up when they run."""
+    own = {symbol.get_name() for symbol in table.get_symbols() if symbol.is_global() and symbol.is_referenced()}
+    return own.union(*map(_globals, table.get_children()))
+
+
+def _changed(node):
+    """Names of objects that an assignment changes from outside: `Net.forward = forward` belongs to the definition of `Net`."""
+    targets = node.targets if isinstance(node, ast.Assign) else []
+    roots = [next(part for part in ast.walk(target) if isinstance(part, ast.Name)) for target in targets if _has_name(target)]
+    return {root.id for root in roots}
+
+
+def _has_name(target):
+    return isinstance(target, (ast.Attribute, ast.Subscript)) and any(isinstance(part, ast.Name) for part in ast.walk(target))
+
+
+def _needed(expression, statements):
+    """The statements, in their order, that bind what the expression uses, what these use, and so on."""
+    wanted = {part.id for part in ast.walk(expression) if isinstance(part, ast.Name)}
+    kept = set()
+    while more := {i for i, statement in enumerate(statements) if i not in kept and statement.binds & wanted}:
+        kept |= more
+        wanted = wanted.union(*(statements[i].uses for i in more))
+    return [statements[i] for i in sorted(kept)]
