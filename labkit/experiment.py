@@ -4,7 +4,7 @@ import hashlib
 import json
 import math
 import os
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from numbers import Real
 from pathlib import Path
 
@@ -41,10 +41,12 @@ class Experiment:
 
     data: a name for `labkit.data.load`. fraction: share of the training images used (stratified). valid: share of
     those held out to choose the best epoch by `monitor`; 0 chooses nothing, draws the test curve instead and
-    keeps the last weights. data_seed draws fraction and validation part, seed everything else.
+    keeps the last weights. skew: the share of each class's training images that is kept, () for all. data_seed draws
+    fraction, skew and validation part, seed everything else.
     model, stem, dropout: see `labkit.models`. init: "random", a torchvision weights entry such as
     "IMAGENET1K_V1", or a path. normalization: one of `NORMALIZATIONS`. augmentation: names from `AUGMENTATIONS`,
     in order. schedule, step_size, gamma: see `Schedule`. patience: epochs without improvement before stopping.
+    teacher: the experiment of the network to distil from, with temperature and alpha as in `labkit.distill`.
 
     Raises `LabkitError` for a value that makes no sense.
     """
@@ -70,6 +72,10 @@ class Experiment:
     epochs: int = 10
     patience: int | None = None
     monitor: str = "valid_loss"
+    skew: tuple = ()
+    teacher: "Experiment | None" = None
+    temperature: float = 4.0
+    alpha: float = 0.9
     data_seed: int = 0
     seed: int = 0
 
@@ -97,8 +103,9 @@ class Experiment:
         if field.type is str and isinstance(value, os.PathLike):
             object.__setattr__(self, field.name, os.fspath(value))
         if field.type is tuple:
-            if not isinstance(value, (str, tuple, list)):
-                raise LabkitError(f"{field.name} must be a name or a tuple of names, not {value!r}")
+            kind = "a tuple of shares" if field.name == "skew" else "a name or a tuple of names"
+            if not isinstance(value, (str, tuple, list)) or (field.name == "skew" and not all(isinstance(share, Real) for share in value)):
+                raise LabkitError(f"{field.name} must be {kind}, not {value!r}")
             object.__setattr__(self, field.name, (value,) if isinstance(value, str) else tuple(value))
 
     def _check_numbers(self):
@@ -114,6 +121,9 @@ class Experiment:
             "gamma": (0 < self.gamma <= 1, "above 0 and at most 1"),
             "batch_size": (self.batch_size >= 1, "at least 1"),
             "epochs": (self.epochs >= 1, "at least 1"),
+            "skew": (all(0 <= share <= 1 for share in self.skew) and (any(self.skew) or not self.skew), "a share from 0 to 1 for each class, not all 0"),
+            "temperature": (self.temperature > 0, "above 0"),
+            "alpha": (0 <= self.alpha <= 1, "from 0 to 1"),
             "patience": (self.patience is None or (isinstance(self.patience, int) and self.patience >= 1), "at least 1 epoch, or None for no early stopping"),
         }
         for name, (holds, wanted) in limits.items():
@@ -121,10 +131,29 @@ class Experiment:
                 raise LabkitError(f"{name} must be {wanted}, not {getattr(self, name)}")
         if self.patience is not None and self.valid == 0:
             raise LabkitError("early stopping needs validation data; set valid above 0 or patience to None")
+        self._check_distillation()
+
+    def _check_distillation(self):
+        if self.teacher is None and (self.temperature, self.alpha) != (_default("temperature"), _default("alpha")):
+            raise LabkitError("temperature and alpha say how to learn from a teacher; name one with teacher=Experiment(…)")
+        if self.teacher is not None and not isinstance(self.teacher, Experiment):
+            raise LabkitError(f"teacher must be an Experiment or None, not {type(self.teacher).__name__}")
+        if self.teacher is not None and self.label_smoothing:
+            raise LabkitError("with a teacher the labels are not smoothed as well; set label_smoothing to 0")
 
     def to_dict(self):
-        """All fields and the schema version, ready for JSON."""
-        return {"schema": SCHEMA, **asdict(self), "augmentation": list(self.augmentation)}
+        """All fields that have a say in this experiment, and the schema version, ready for JSON."""
+        content = {field.name: getattr(self, field.name) for field in fields(self)} | {"augmentation": list(self.augmentation)}
+        # What came later is left out where it changes nothing, so that older records keep their keys.
+        if self.teacher is None:
+            del content["teacher"], content["temperature"], content["alpha"]
+        else:
+            content["teacher"] = self.teacher.to_dict()
+        if self.skew:
+            content["skew"] = list(self.skew)
+        else:
+            del content["skew"]
+        return {"schema": SCHEMA, **content}
 
     @property
     def key(self):
@@ -138,6 +167,8 @@ class Experiment:
         content = dict(content)
         if (schema := content.pop("schema", None)) != SCHEMA:
             raise LabkitError(f"this record has schema version {schema}, this labkit reads {SCHEMA}")
+        if "teacher" in content:
+            content["teacher"] = cls.from_dict(content["teacher"])
         return cls(**content)
 
     def loaders(self, device):
@@ -146,7 +177,7 @@ class Experiment:
         Returns (loaders, facts); facts are plain values for the run record.
         """
         splits = data.load(self.data)
-        parts = {"train": data.subset(splits.train, self.fraction, self.data_seed), "test": splits.test}
+        parts = {"train": self._skewed(data.subset(splits.train, self.fraction, self.data_seed)), "test": splits.test}
         if self.valid:
             parts["train"], parts["valid"] = data.split(parts["train"], self.valid, self.data_seed)
         self._need_no_single_image(len(parts["train"]))
@@ -161,6 +192,13 @@ class Experiment:
         }
         facts = {"data_digest": splits.train.digest, "test_digest": splits.test.digest, "mean": normalize.mean, "std": normalize.std}
         return loaders, facts | {f"{name}_images": len(part) for name, part in parts.items()}
+
+    def _skewed(self, image_set):
+        if not self.skew:
+            return image_set
+        if len(self.skew) != len(image_set.classes):
+            raise LabkitError(f"skew needs one share a class: {self.data} has {len(image_set.classes)} classes, skew {len(self.skew)} shares")
+        return data.skew(image_set, [round(share * count) for share, count in zip(self.skew, image_set.counts)], self.data_seed)
 
     def _need_no_single_image(self, num_images):
         """On 32×32 images a resnet ends in 1×1 maps, of which batch norm cannot take the variance over one image."""
@@ -190,6 +228,10 @@ class Experiment:
 
     def build_schedule(self, steps_per_epoch):
         return Schedule(self.schedule, self.lr, self.epochs, steps_per_epoch, self.step_size, self.gamma)
+
+
+def _default(name):
+    return next(field.default for field in fields(Experiment) if field.name == name)
 
 
 def normalization(name, image_set):

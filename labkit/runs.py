@@ -34,6 +34,7 @@ from torch import nn
 import labkit
 from labkit import data, models
 from labkit.device import describe, resolve
+from labkit.distill import Distiller
 from labkit.errors import LabkitError
 from labkit.experiment import Experiment
 from labkit.loops import EarlyStopping, Progress, fit, test
@@ -42,6 +43,8 @@ __all__ = ["Experiment", "Run", "RunStore", "run"]
 
 
 _SEALED = ("history.jsonl", "weights.safetensors")  # result.json holds their digests
+# What an unfinished training began with: fact in its record, and how it is said that it has changed.
+_ORIGIN = {"data_digest": "on other images than its dataset holds now", "teacher_weights": "with a teacher that has other weights now"}
 
 
 class DamagedError(LabkitError):
@@ -72,9 +75,8 @@ class Run:
 
     def model(self, device="cpu"):
         """The network with the weights that were tested, in evaluation mode."""
-        model = models.build(
-            self.experiment.model, self.result["num_classes"], stem=self.experiment.stem, dropout=self.experiment.dropout
-        )
+        with torch.random.fork_rng(devices=()):  # its start weights are random: drawing them must not move the caller's numbers
+            model = models.build(self.experiment.model, self.result["num_classes"], stem=self.experiment.stem, dropout=self.experiment.dropout)
         model.load_state_dict(load_file(self.path / "weights.safetensors"))
         return model.to(device).eval()
 
@@ -150,7 +152,7 @@ def _unwritable(folder, error):
 
 
 def run(experiment, store=None, device=None, verbose=True):
-    """Return the finished `Run` of `experiment`: from the store if it is there, else resumed, else trained.
+    """Return the finished `Run` of `experiment`: from the store if it is there, else resumed, else trained, its teacher first.
 
     store: a `RunStore`, default `RunStore()`. device: default `default_device()`. On the same machine a
     resumed run equals the uninterrupted one bit for bit. Raises `LabkitError` and, after the last good epoch
@@ -162,9 +164,10 @@ def run(experiment, store=None, device=None, verbose=True):
             return finished
     except DamagedError:
         pass  # looked at again with the entry locked
+    teacher = run(experiment.teacher, store, device, verbose) if experiment.teacher else None
     with store.lock(experiment):
         finished = _or_set_aside(store, experiment, lambda: store.read(experiment))
-        return finished or _train(experiment, store, resolve(device), verbose)
+        return finished or _train(experiment, store, resolve(device), verbose, teacher)
 
 
 def _or_set_aside(store, experiment, read):
@@ -176,13 +179,16 @@ def _or_set_aside(store, experiment, read):
         return None
 
 
-def _train(experiment, store, device, verbose):
+def _train(experiment, store, device, verbose, teacher):
     folder = store.path(experiment)
     with _reproducible(device, experiment.seed):
         loaders, facts = experiment.loaders(device)
-        resume = _or_set_aside(store, experiment, lambda: _read_resume(folder, facts["data_digest"]))
+        facts["teacher_weights"] = teacher.result["sha256"]["weights.safetensors"] if teacher else None
+        resume = _or_set_aside(store, experiment, lambda: _read_resume(folder, facts))
         _open_entry(folder, experiment, device, facts)
         training = _Training(experiment, folder, loaders, facts, device)
+        if teacher:
+            training.learn_from(teacher.model(device))
         if resume:
             training.restore(resume)
             if verbose:
@@ -201,6 +207,11 @@ class _Training:
         self.optimizer = experiment.build_optimizer(self.model)
         self.progress = None
         self.loss_fn = nn.CrossEntropyLoss(label_smoothing=experiment.label_smoothing)
+
+    def learn_from(self, teacher):
+        """Train on what the network `teacher` says, beside the labels."""
+        distiller = Distiller(teacher, self.experiment.temperature, self.experiment.alpha)
+        self.loaders["train"], self.loss_fn = distiller.loader(self.loaders["train"]), distiller.loss
 
     def fit(self, verbose):
         e = self.experiment
@@ -230,7 +241,7 @@ class _Training:
             "optimizer": self.optimizer.state_dict(),
             "rng": torch.get_rng_state(),
             "device_rng": _device_rng(self.model),
-            "data_digest": self.facts["data_digest"],
+            **{name: self.facts[name] for name in _ORIGIN},
         }
         _write_with(self.folder / "resume.pt", lambda part: torch.save(state, part))
 
@@ -360,7 +371,7 @@ def _fingerprint(experiment):
         return None
 
 
-def _read_resume(folder, data_digest):
+def _read_resume(folder, facts):
     """The state in resume.pt, None if there is none; raises `DamagedError`."""
     path = folder / "resume.pt"
     if not path.exists():
@@ -373,8 +384,9 @@ def _read_resume(folder, data_digest):
         raise DamagedError(f"its resume.pt cannot be read: {error}") from error
     if state is None:
         raise DamagedError("its resume.pt fails its checksum")
-    if state["data_digest"] != data_digest:
-        raise DamagedError("it was begun on other images than its dataset holds now")
+    for name, what in _ORIGIN.items():
+        if state.get(name) != facts[name]:
+            raise DamagedError(f"it was begun {what}")
     return state
 
 

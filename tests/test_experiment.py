@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -30,12 +31,19 @@ CHANGES = {
     "label_smoothing": 0.1, "schedule": "cosine", "step_size": 5, "gamma": 0.1, "batch_size": 128, "epochs": 5, "patience": 5,
     "monitor": "valid_acc", "data_seed": 1, "seed": 1,
 }  # fmt: skip
+# Fields that came later: in the record only where they have a say.
+TEACHER = Experiment(model="resnet50")
+LATER = {"skew": {"skew": (1, 0.5)}, "teacher": {"teacher": TEACHER}}
+LATER |= {name: {"teacher": TEACHER, name: value} for name, value in {"temperature": 2.0, "alpha": 0.5}.items()}
 
 
 def test_every_field_is_part_of_the_key():
     assert CHANGES.keys() == Experiment().to_dict().keys() - {"schema"}
     keys = {Experiment(**{name: value}).key for name, value in CHANGES.items()}
-    assert len(keys | {Experiment().key}) == len(CHANGES) + 1
+    keys |= {Experiment(**changes).key for changes in LATER.values()}
+    assert len(keys | {Experiment().key}) == len(CHANGES) + len(LATER) + 1
+    everything = Experiment(teacher=TEACHER, skew=(1, 0.5)).to_dict().keys() - {"schema"}
+    assert everything == CHANGES.keys() | LATER.keys() == {field.name for field in fields(Experiment)}
 
 
 @pytest.mark.parametrize(
@@ -59,7 +67,7 @@ def test_the_order_of_augmentations_is_part_of_the_experiment():
 
 
 def test_an_experiment_survives_its_way_through_json():
-    original = Experiment(**CHANGES)
+    original = Experiment(**CHANGES | {"label_smoothing": 0, "skew": (1, 0.25), "teacher": TEACHER, "alpha": 0.2})
     assert Experiment.from_dict(json.loads(json.dumps(original.to_dict()))) == original
 
 
@@ -122,6 +130,15 @@ def test_an_unknown_dataset_is_refused_with_the_accepted_forms():
         ({"patience": 2.5}, "patience must be at least 1 epoch, or None for no early stopping, not 2.5"),
         ({"patience": 3, "valid": 0}, "early stopping needs validation data; set valid above 0 or patience to None"),
         ({"augmentation": None}, "augmentation must be a name or a tuple of names, not None"),
+        ({"skew": 0.5}, "skew must be a tuple of shares, not 0.5"),
+        ({"skew": ("a",)}, r"skew must be a tuple of shares, not \('a',\)"),
+        ({"skew": (0.5, 1.5)}, r"skew must be a share from 0 to 1 for each class, not all 0, not \(0.5, 1.5\)"),
+        ({"skew": (0, 0)}, r"skew must be a share from 0 to 1 for each class, not all 0, not \(0, 0\)"),
+        ({"teacher": "resnet50"}, "teacher must be an Experiment or None, not str"),
+        ({"teacher": TEACHER, "temperature": 0}, "temperature must be above 0, not 0.0"),
+        ({"teacher": TEACHER, "alpha": 1.1}, "alpha must be from 0 to 1, not 1.1"),
+        ({"teacher": TEACHER, "label_smoothing": 0.1}, "with a teacher the labels are not smoothed as well; set label_smoothing to 0"),
+        ({"alpha": 0.5}, r"temperature and alpha say how to learn from a teacher; name one with teacher=Experiment\(…\)"),
     ],
 )
 def test_a_value_that_makes_no_sense_is_refused_in_one_sentence(changes, said):

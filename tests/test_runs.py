@@ -14,10 +14,12 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
+from sentences import one_sentence
 from torch import nn
 
 from labkit import data, experiment, loops, models, runs
 from labkit.device import default_device
+from labkit.distill import distillation_loss
 from labkit.errors import LabkitError
 from labkit.experiment import Experiment
 from labkit.loops import NonFiniteLossError
@@ -587,3 +589,65 @@ def test_a_device_that_cannot_be_used_is_one_sentence(tiny, monkeypatch):
 def test_labkit_device_names_the_device(monkeypatch):
     monkeypatch.setenv("LABKIT_DEVICE", "cpu")
     assert default_device() == torch.device("cpu")
+
+
+# --- a skewed set, and a teacher ------------------------------------------------------------------
+
+
+def test_a_skewed_set_keeps_the_share_of_each_class(tiny):
+    shares = (1, 0.5) + (0.25,) * 8
+    parts, facts = tiny(skew=shares, valid=0, batch_size=8).loaders("cpu")
+    assert parts["train"].dataset.counts == [10, 5] + [2] * 8 and facts["train_images"] == 31
+    assert set(parts["test"].dataset.counts) == {5}, "the test set stays as it is"
+
+
+def test_a_skew_for_another_number_of_classes_is_one_sentence(tiny):
+    with one_sentence("skew needs one share a class", "10 classes, skew 3 shares"):
+        tiny(skew=(1, 1, 0.5)).loaders("cpu")
+
+
+def taught(tiny, **changes):
+    return tiny(**{"teacher": tiny(seed=5, epochs=2), "temperature": 2.0, "alpha": 0.7, "augmentation": ()} | changes)
+
+
+def test_the_teacher_is_trained_first_and_only_once(tiny, capsys):
+    store = RunStore()
+    student = run(taught(tiny), store)
+    assert store.read(tiny(seed=5, epochs=2)).result["epochs"] == 2
+    capsys.readouterr()
+    again = run(taught(tiny, alpha=0.3), store)
+    assert capsys.readouterr().out.count("epoch") == 3, "the student's epochs and none of the teacher's"
+    assert student.result["sha256"] != again.result["sha256"]
+    assert run(taught(tiny), store).result == student.result
+
+
+def test_student_and_plain_network_begin_with_the_same_weights(tiny):
+    """With alpha 0 the teacher has no say: what is trained is the plain network, bit for bit."""
+    assert run(taught(tiny, alpha=0.0)).result["sha256"] == run(tiny(augmentation=())).result["sha256"]
+
+
+def test_the_distilled_loss_is_the_one_of_the_paper(tiny):
+    """One full batch and one step: the training loss of the record, computed by hand."""
+    e = taught(tiny, epochs=1, batch_size=80, dropout=0.0)
+    student, teacher = run(e), run(e.teacher)
+    loader = e.loaders("cpu")[0]["train"]
+    images, labels = next(iter(loader))
+    torch.manual_seed(e.seed)
+    fresh = e.build_model(10).train()
+    expected = distillation_loss(fresh(images), teacher.model()(images), labels, 2.0, 0.7).item()
+    assert student.history["train_loss"][0] == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_cut_off_student_goes_on_bit_for_bit_and_notices_another_teacher(tiny, tmp_path):
+    whole, cut = RunStore(tmp_path / "whole"), RunStore(tmp_path / "cut")
+    expected = run(taught(tiny), whole)
+    run(taught(tiny).teacher, cut)
+    interrupt(taught(tiny), 1, cut)
+    state = torch.load(cut.path(taught(tiny)) / "resume.pt", weights_only=True)
+    assert run(taught(tiny), cut).result == expected.result
+
+    shutil.rmtree(cut.path(taught(tiny)))
+    cut.path(taught(tiny)).mkdir()
+    torch.save(state | {"teacher_weights": "another"}, cut.path(taught(tiny)) / "resume.pt")
+    assert run(taught(tiny), cut).result == expected.result
+    assert len(list(cut.root.glob("*.damaged-1"))) == 1
