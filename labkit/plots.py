@@ -3,7 +3,10 @@
 import math
 
 import matplotlib.pyplot as plt
+import pandas as pd
 import torch
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from labkit.models import layers
@@ -11,6 +14,7 @@ from labkit.models import layers
 PARTS = {"train": "train", "valid": "validation", "test": "test"}
 _PALETTE = ("#4c72b0", "#dd8452", "#55a868", "#c44e52", "#8172b3")
 _COLORS = dict(zip(PARTS, _PALETTE))
+_VALUES = plt.get_cmap("viridis_r")  # from light (low) to dark (high)
 _STYLE = {
     "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.color": "0.92", "axes.axisbelow": True,
     "axes.titlesize": 11, "axes.labelsize": 10, "figure.dpi": 96, "savefig.dpi": 96, "figure.constrained_layout.use": True,
@@ -113,6 +117,66 @@ def schedule(lr, num_steps, title=""):
     axes.plot(range(num_steps), [lr(step) for step in range(num_steps)], color=_COLORS["train"])
     axes.set(xlabel="update", ylabel="learning rate", title=title)
     return figure
+
+
+_ENDED = {"finished": ("o", _PALETTE[0]), "pruned": ("X", _PALETTE[1]), "diverged": ("v", _PALETTE[3])}  # marker and colour
+
+
+def search_history(table, title="", ylabel="validation accuracy"):
+    """The trials of a search, one point each by how it ended, and the best finished one so far as a line.
+
+    table: a DataFrame with the columns trial, value, state ("finished", "pruned" or "diverged"). Diverged trials have
+    no value and stand on the lower edge.
+    """
+    figure = _figure(size=(6.4, 3.4))
+    axes = figure.axes[0]
+    best = table["value"].where(table["state"] == "finished").cummax().ffill()
+    axes.plot(table["trial"], best, drawstyle="steps-post", color="0.45", linewidth=1.3, label="best so far")
+    for state, rows in table.groupby(pd.Categorical(table["state"], list(_ENDED)), observed=True):
+        heights, place = rows["value"], {}
+        if state == "diverged":
+            heights, place = [0.03] * len(rows), {"transform": axes.get_xaxis_transform()}  # a share of the height of the axes
+        marker, color = _ENDED[state]
+        axes.scatter(rows["trial"], heights, marker=marker, s=34, color=color, edgecolor="white", linewidth=0.6, zorder=3, label=state, **place)
+    axes.set(xlabel="trial", ylabel=ylabel, title=title, xlim=(0.3, table["trial"].max() + 0.7))
+    axes.margins(y=0.12)
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
+    return figure
+
+
+def parallel_coordinates(table, scales, title="", label="validation accuracy"):
+    """One line a trial, from axis to axis at its parameters, coloured by its value; pruned trials thin, diverged ones dashed in red.
+
+    table: a DataFrame with a column for each key of `scales`, value and state. scales: {name: an object with
+    position(value), from 0 to 1 on its axis, and ticks(), a list of (position, text)}.
+    """
+    figure = _figure(size=(1.9 * len(scales) + 1.6, 3.6))
+    axes = figure.axes[0]
+    values = table["value"].where(table["state"] != "diverged")
+    norm = Normalize(values.min(), values.max())
+    for row in table.assign(value=values).sort_values("value", na_position="first").to_dict("records"):
+        style = {"color": _ENDED["diverged"][1], "linestyle": "--"} if math.isnan(row["value"]) else {"color": _VALUES(norm(row["value"]))}
+        width = 1.8 if row["state"] == "finished" else 0.9
+        axes.plot(range(len(scales)), [scale.position(row[name]) for name, scale in scales.items()], linewidth=width, alpha=0.85, **style)
+    for x, scale in enumerate(scales.values()):
+        _upright_axis(axes, x, scale.ticks())
+    axes.set_xticks(range(len(scales)), scales)
+    axes.set(xlim=(-0.35, len(scales) - 0.85), ylim=(-0.03, 1.03), yticks=[], title=title)
+    axes.tick_params(axis="x", length=0, pad=8)
+    axes.spines[:].set_visible(False)
+    axes.grid(False)
+    if values.notna().any():
+        figure.colorbar(ScalarMappable(norm, _VALUES), ax=axes, label=label, pad=0.02).outline.set_visible(False)
+    return figure
+
+
+def _upright_axis(axes, x, ticks):
+    axes.plot([x, x], [0, 1], color="0.3", linewidth=1, zorder=3)
+    for position, text in ticks:
+        axes.plot([x - 0.02, x], [position, position], color="0.3", linewidth=1, zorder=3)
+        label = axes.text(x - 0.05, position, text, ha="right", va="center", fontsize=8.5, zorder=4)
+        label.set_bbox({"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.8})
 
 
 def bars(table, ylabel, title=""):

@@ -151,23 +151,40 @@ def _unwritable(folder, error):
     return LabkitError(f"the run folder {folder} cannot be written ({error.strerror or error}); choose another one with LABKIT_RUNS")
 
 
-def run(experiment, store=None, device=None, verbose=True):
+def run(experiment, store=None, device=None, verbose=True, on_epoch=()):
     """Return the finished `Run` of `experiment`: from the store if it is there, else resumed, else trained, its teacher first.
 
     store: a `RunStore`, default `RunStore()`. device: default `default_device()`. On the same machine a
-    resumed run equals the uninterrupted one bit for bit. Raises `LabkitError` and, after the last good epoch
-    has been kept, `NonFiniteLossError`.
+    resumed run equals the uninterrupted one bit for bit. on_epoch: functions called with the `Progress` after
+    each epoch has been saved. Wherever the run stands they are told of every epoch, in order: first of those
+    that are in the store already, with a `Progress` of which only `epoch` and `history` are filled. What they
+    raise ends the call; the run can be resumed. Raises `LabkitError` and, after the last good epoch has been
+    kept, `NonFiniteLossError`.
     """
     store = store or RunStore()
     try:
         if finished := store.read(experiment):
-            return finished
+            return _told(finished, on_epoch)
     except DamagedError:
         pass  # looked at again with the entry locked
     teacher = run(experiment.teacher, store, device, verbose) if experiment.teacher else None
     with store.lock(experiment):
-        finished = _or_set_aside(store, experiment, lambda: store.read(experiment))
-        return finished or _train(experiment, store, resolve(device), verbose, teacher)
+        if finished := _or_set_aside(store, experiment, lambda: store.read(experiment)):
+            return _told(finished, on_epoch)
+        return _train(experiment, store, resolve(device), verbose, on_epoch, teacher)
+
+
+def _told(finished, on_epoch):
+    if on_epoch:
+        _tell(finished.history.to_dict("records"), on_epoch)
+    return finished
+
+
+def _tell(history, on_epoch):
+    """Call `on_epoch` for the epochs of `history`, which were trained before."""
+    for epoch in range(1, len(history) + 1):
+        for callback in on_epoch:
+            callback(Progress(epoch, history[:epoch]))
 
 
 def _or_set_aside(store, experiment, read):
@@ -179,7 +196,7 @@ def _or_set_aside(store, experiment, read):
         return None
 
 
-def _train(experiment, store, device, verbose, teacher):
+def _train(experiment, store, device, verbose, on_epoch, teacher):
     folder = store.path(experiment)
     with _reproducible(device, experiment.seed):
         loaders, facts = experiment.loaders(device)
@@ -193,7 +210,8 @@ def _train(experiment, store, device, verbose, teacher):
             training.restore(resume)
             if verbose:
                 print(f"run {experiment.key} goes on after epoch {training.progress.epoch}")
-        training.fit(verbose)
+            _tell(training.progress.history, on_epoch)
+        training.fit(verbose, on_epoch)
         return training.finish()
 
 
@@ -213,7 +231,7 @@ class _Training:
         distiller = Distiller(teacher, self.experiment.temperature, self.experiment.alpha)
         self.loaders["train"], self.loss_fn = distiller.loader(self.loaders["train"]), distiller.loss
 
-    def fit(self, verbose):
+    def fit(self, verbose, on_epoch):
         e = self.experiment
         selecting = "valid" in self.loaders
         try:
@@ -221,7 +239,7 @@ class _Training:
                 self.model, self.loaders["train"], self.loaders.get("valid"), self.optimizer, e.epochs,
                 test_loader=None if selecting else self.loaders["test"], loss_fn=self.loss_fn, eval_loss_fn=nn.CrossEntropyLoss(),
                 schedule=e.build_schedule(len(self.loaders["train"])), patience=e.patience, monitor=e.monitor,
-                on_epoch=[self.save], progress=self.progress, verbose=verbose,
+                on_epoch=[self.save, *on_epoch], progress=self.progress, verbose=verbose,
             )  # fmt: skip
         except KeyboardInterrupt:
             print(f"interrupted; the finished epochs of run {e.key} are kept, run it again to go on from there")

@@ -343,6 +343,54 @@ def test_a_diverging_run_keeps_its_last_good_epoch_and_says_so_again(tiny, monke
     assert run(started, verbose=False).result["epochs"] == 4
 
 
+# --- on_epoch ----------------------------------------------------------------------------------
+
+
+def told(experiment, **options):
+    """What `on_epoch` is told while `experiment` runs: (epoch, epochs of the history, validation accuracy) each time."""
+    heard = []
+    run(experiment, verbose=False, on_epoch=[lambda p: heard.append((p.epoch, [row["epoch"] for row in p.history], p.history[-1]["valid_acc"]))], **options)
+    return heard
+
+
+@pytest.mark.parametrize("stands", ["new", "unfinished", "finished"])
+def test_on_epoch_is_told_of_every_epoch_once_wherever_the_run_stands(tiny, request, stands):
+    if stands != "new":
+        request.getfixturevalue(stands)
+    heard = told(tiny())
+    rows = lines(RunStore().path(tiny()) / "history.jsonl")
+    assert heard == [(epoch, list(range(1, epoch + 1)), rows[epoch - 1]["valid_acc"]) for epoch in (1, 2, 3)]
+
+
+def test_on_epoch_comes_after_the_epoch_was_saved_and_does_not_change_the_run(tiny, uninterrupted):
+    history, saved = RunStore().path(tiny()) / "history.jsonl", []
+    run(tiny(), verbose=False, on_epoch=[lambda progress: saved.append(len(lines(history)))])
+    assert saved == [1, 2, 3]
+    assert reproducible(RunStore().path(tiny())) == uninterrupted(tiny())
+
+
+@pytest.mark.parametrize("epoch", [1, 2, 3])
+def test_what_on_epoch_raises_ends_the_call_and_leaves_a_run_that_goes_on(tiny, uninterrupted, epoch):
+    def stop(progress):
+        if progress.epoch == epoch:
+            raise StopIteration("enough")
+
+    for _ in range(2):  # the second time it is told of an epoch that is in the store
+        with pytest.raises(StopIteration, match="enough"):
+            run(tiny(), verbose=False, on_epoch=[stop])
+    folder = RunStore().path(tiny())
+    assert len(lines(folder / "history.jsonl")) == epoch and not (folder / "result.json").exists()
+    run(tiny(), verbose=False)
+    assert reproducible(folder) == uninterrupted(tiny())
+
+
+def test_on_epoch_is_told_by_a_run_that_another_process_finished_meanwhile(tiny, finished, monkeypatch):
+    read, first = RunStore.read, iter([None])
+    monkeypatch.setattr(RunStore, "read", lambda self, experiment: next(first, read(self, experiment)))
+    forbid_training(monkeypatch)
+    assert [epoch for epoch, _, _ in told(tiny())] == [1, 2, 3]
+
+
 # --- damage ------------------------------------------------------------------------------------
 
 
