@@ -43,7 +43,7 @@ class Experiment:
     those held out to choose the best epoch by `monitor`; 0 chooses nothing, draws the test curve instead and
     keeps the last weights. skew: the share of each class's training images that is kept, () for all. data_seed draws
     fraction, skew and validation part, seed everything else.
-    model, stem, dropout: see `labkit.models`. init: "random", a torchvision weights entry such as
+    model, stem, dropout: see `labkit.models.build`. init: "random", a torchvision weights entry such as
     "IMAGENET1K_V1", or a path. normalization: one of `NORMALIZATIONS`. augmentation: names from `AUGMENTATIONS`,
     in order. schedule, step_size, gamma: see `Schedule`. patience: epochs without improvement before stopping.
     teacher: the experiment of the network to distil from, with temperature and alpha as in `labkit.distill`.
@@ -83,7 +83,7 @@ class Experiment:
         for field in fields(self):
             self._convert(field)
         data.parse(self.data)
-        accepted("model", self.model, models.MODELS)
+        models.check_name(self.model)
         accepted("stem", self.stem, models.STEMS)
         accepted("normalization", self.normalization, NORMALIZATIONS)
         accepted("optimizer", self.optimizer, OPTIMIZERS)
@@ -211,6 +211,12 @@ class Experiment:
         """SHA-256 of the weights file that `init` names, None if it names none or the file is not here."""
         path = Path(self.init)
         return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
+
+    @property
+    def code_digest(self):
+        """SHA-256 of the file of a model of one's own, None for labkit's models or if the file is not here."""
+        path = models.own_file(self.model)
+        return hashlib.sha256(path.read_bytes()).hexdigest() if path and path.is_file() else None
 
     def build_model(self, num_classes):
         """The network before its first update."""

@@ -1,5 +1,6 @@
 """The networks of the lab, head replacement, and what a network costs in parameters and FLOPs."""
 
+import runpy
 from collections import namedtuple
 from pathlib import Path
 
@@ -140,16 +141,54 @@ def _conv_block(in_channels, channels):
 MODELS = ("resnet18", "resnet50", "SimpleCNN", "ConvNet")
 
 
+def check_name(name):
+    """Raise `LabkitError` unless `name` is one of `MODELS` or has the form of a model of your own, FILE.py:NAME."""
+    if own_file(name) is None:
+        accepted("model", name, (*MODELS, "FILE.py:NAME"))
+
+
+def own_file(name):
+    """The path of the file of a model of your own, named FILE.py:NAME; None for any other name."""
+    file, colon, attribute = name.rpartition(":")
+    return Path(file) if colon and file.endswith(".py") and attribute.isidentifier() else None
+
+
+def _own_model(name, num_classes, dropout):
+    """What NAME(num_classes=…) makes. Each call reads the file anew, so that it is the file of now."""
+    if dropout:
+        raise LabkitError(f"dropout={dropout} is a choice of labkit's models; build it into {name}")
+    path, attribute = own_file(name), name.rpartition(":")[2]
+    if not path.is_file():
+        raise LabkitError(f"there is no file {path} in {Path.cwd()}; the part of {name!r} before the colon must be a Python file")
+    try:
+        space = runpy.run_path(str(path))
+        model = space[attribute](num_classes=num_classes) if attribute in space else None
+    except Exception as error:  # whatever the code in the file does
+        raise LabkitError(f"{name}(num_classes={num_classes}) cannot be built: {type(error).__name__}: {_first_sentence(error)}") from error
+    if attribute not in space:
+        raise LabkitError(f"{path} does not define {attribute!r}; put the name of your class after the colon of {name!r}")
+    if not isinstance(model, nn.Module):
+        raise LabkitError(f"{name}(num_classes={num_classes}) must make an nn.Module, not {type(model).__name__}")
+    return model
+
+
 def build(name, num_classes=10, weights=None, stem="imagenet", dropout=0.0):
-    """Build one of `MODELS` by its name, with the arguments of `resnet18`; raises `LabkitError`."""
-    accepted("model", name, MODELS)
+    """Build one of `MODELS` by its name, with the arguments of `resnet18`, or a model of your own, FILE.py:NAME, which is
+    called with num_classes; raises `LabkitError`.
+    """
+    check_name(name)
     if name in ("resnet18", "resnet50"):
         return _resnet(name, num_classes, weights, stem, dropout)
     if stem != "imagenet":
         raise LabkitError(f"stem={stem!r} is a choice of the resnets; leave it out for {name}")
     if name == "SimpleCNN" and (num_classes != 10 or dropout):
         raise LabkitError(f"SimpleCNN has 10 classes and no dropout, not num_classes={num_classes}, dropout={dropout}; use ConvNet")
-    model = SimpleCNN() if name == "SimpleCNN" else ConvNet(num_classes=num_classes, dropout=dropout)
+    if own_file(name):
+        model = _own_model(name, num_classes, dropout)
+    elif name == "SimpleCNN":
+        model = SimpleCNN()
+    else:
+        model = ConvNet(num_classes=num_classes, dropout=dropout)
     if weights is not None:
         load_weights(model, weights)
     return model

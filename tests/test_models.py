@@ -294,3 +294,57 @@ def test_a_weights_file_cannot_run_code(tmp_path):
 def test_bad_input_is_refused_with_the_accepted_values(options, said):
     with pytest.raises(LabkitError, match=said):
         models.build(**options)
+
+
+# --- a model of one's own -------------------------------------------------------------------------
+
+OWN = """
+from torch import nn
+
+
+class Net(nn.Sequential):
+    def __init__(self, num_classes):
+        super().__init__(nn.Flatten(), nn.Linear(3072, num_classes))
+"""
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    """`own(text)` writes net.py into the working folder."""
+    monkeypatch.chdir(tmp_path)
+    return lambda text: (tmp_path / "net.py").write_text(text)
+
+
+def test_a_model_of_ones_own_is_built_from_its_file_as_it_is_now(own):
+    own(OWN)
+    assert models.build("net.py:Net", num_classes=7)(torch.zeros(2, 3, 32, 32)).shape == (2, 7)
+    own(OWN.replace("nn.Flatten(), ", "nn.Flatten(), nn.ReLU(), "))
+    assert len(models.build("net.py:Net")) == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "words"),
+    [
+        (OWN, "other.py:Net", "there is no file other.py in"),
+        (OWN, "net.py:Nest", "net.py does not define 'Nest'; put the name of your class after the colon"),
+        (OWN, "net.txt:Net", "unknown model 'net.txt:Net'"),
+        (OWN, "net.py:", "unknown model 'net.py:'"),
+        (OWN.replace("num_classes):", "classes):"), "net.py:Net", "cannot be built: TypeError"),
+        ("x = 1 / 0", "net.py:Net", "cannot be built: ZeroDivisionError: division by zero"),
+        ("def f(:", "net.py:Net", "cannot be built: SyntaxError"),
+        ("def Net(num_classes):\n    return None", "net.py:Net", "must make an nn.Module, not NoneType"),
+    ],
+)
+def test_a_model_of_ones_own_that_cannot_be_built_is_one_sentence(own, text, name, words):
+    own(text)
+    with pytest.raises(LabkitError) as error:
+        models.build(name)
+    assert words in one_sentence(error)
+
+
+@pytest.mark.parametrize("option", [{"dropout": 0.5}, {"stem": "cifar"}])
+def test_options_of_labkits_models_are_refused_for_ones_own(own, option):
+    own(OWN)
+    with pytest.raises(LabkitError) as error:
+        models.build("net.py:Net", **option)
+    assert next(iter(option)) in one_sentence(error)
