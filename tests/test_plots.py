@@ -81,6 +81,40 @@ def test_show_images_fills_rows_of_eight(count, rows):
     assert [axes.get_title() for axes in figure.axes if axes.get_images()] == [str(number) for number in range(count)]
 
 
+def test_bands_draw_the_mean_and_one_standard_deviation_to_both_sides():
+    seeds = pd.DataFrame({0: [0.2, 0.4], 1: [0.4, 0.8]}, index=[1, 2])
+    [axes] = plots.bands({"two": seeds, "one": seeds[[0]], "none": pd.DataFrame()}, "epoch", "accuracy", "title").axes
+    assert lines(axes) == {"two": [[1, pytest.approx(0.3)], [2, pytest.approx(0.6)]], "one": [[1, 0.2], [2, 0.4]], "none": []}
+    [band] = axes.collections  # of the one that has two columns
+    [outline] = [path.vertices for path in band.get_paths()]
+    at_first = sorted({y for x, y in outline.tolist() if x == 1})
+    assert (at_first[0], at_first[-1]) == (pytest.approx(0.3 - 0.02**0.5), pytest.approx(0.3 + 0.02**0.5))
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["two", "one", "none"]
+
+
+def test_no_two_of_twenty_bands_look_alike():
+    [axes] = plots.bands({number: pd.DataFrame({0: [1.0]}) for number in range(20)}, "x", "y").axes
+    assert len({(line.get_color(), line.get_linestyle()) for line in axes.get_lines()}) == 20
+
+
+def test_a_heatmap_writes_its_texts_in_the_right_places():
+    numbers = pd.DataFrame([[1.0, 2.0], [3.0, float("nan")]], index=["a", "b"], columns=["c", "d"])
+    texts = pd.DataFrame([["one", "two"], ["three", "diverged"]], index=["a", "b"], columns=["c", "d"])
+    [axes] = plots.heatmap(numbers, texts, "rows", "columns").axes
+    assert {text.get_text(): text.get_position() for text in axes.texts} == {"one": (0, 0), "two": (1, 0), "three": (0, 1), "diverged": (1, 1)}
+    assert axes.get_images()[0].get_array().tolist() == [[1.0, 2.0], [3.0, None]]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["c", "d"] and axes.get_ylabel() == "rows"
+
+
+def test_bars_have_their_errors_and_a_place_for_what_has_no_number():
+    table = pd.DataFrame({"train": [0.5, float("nan")], "test": [0.25, float("nan")]}, index=["a", "b"])
+    [axes] = plots.bars(table, "accuracy", errors=table / 10).axes
+    assert [bar.get_height() for bar in axes.patches][::2] == [0.5, 0.25]
+    segments = [path.tolist() for container in axes.containers if hasattr(container, "has_yerr") for path in container.lines[2][0].get_segments()]
+    assert [[y for _, y in segment] for segment in segments[::2]] == [[pytest.approx(0.45), pytest.approx(0.55)], [pytest.approx(0.225), pytest.approx(0.275)]]
+    assert axes.get_xlim()[1] > 1.4 and len(axes.get_xticklabels()) == 2
+
+
 def test_a_figure_is_not_shown_a_second_time_by_pyplot(history):
     plots.curves(history)
     assert plt.get_fignums() == []
