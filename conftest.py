@@ -6,12 +6,25 @@ import tempfile
 
 
 def pytest_configure(config):
-    """Run the notebooks small, silent and from an empty run store, so that what is compared was really trained."""
+    """Run the notebooks small, silent and from an empty run store, so that what is compared was really trained.
+
+    Several pytest processes (`-n`) share that store: what two notebooks train alike is trained once. Each kernel computes
+    with one thread: two notebooks side by side are faster than one with two threads, and sums are the same everywhere.
+    """
     os.environ["LABKIT_PROFILE"] = "smoke"
     os.environ["LABKIT_PROGRESS"] = "off"
-    os.environ["LABKIT_RUNS"] = config.labkit_runs = tempfile.mkdtemp(prefix="labkit-test-runs-")
+    os.environ["OMP_NUM_THREADS"] = "1"
     os.environ.pop("LABKIT_DATA", None)
+    if _is_worker(config):
+        config.labkit_runs = os.environ["LABKIT_RUNS"]
+    else:
+        os.environ["LABKIT_RUNS"] = config.labkit_runs = tempfile.mkdtemp(prefix="labkit-test-runs-")
 
 
 def pytest_unconfigure(config):
-    shutil.rmtree(config.labkit_runs, ignore_errors=True)
+    if not _is_worker(config):
+        shutil.rmtree(config.labkit_runs, ignore_errors=True)
+
+
+def _is_worker(config):
+    return hasattr(config, "workerinput")
