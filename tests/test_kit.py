@@ -1,6 +1,7 @@
 """The student kit at work: installed by its own command, opened with open stubs, solved again, without this repository on the path."""
 
 import json
+import re
 import socket
 import subprocess
 import time
@@ -96,7 +97,7 @@ class Walk:
             if is_solution(cell) and cell.cell_type == "code":
                 self._note(solutions(original.source), cell)
         for path in (ROOT / "notebooks").glob("*.py"):
-            if any(cell.source.startswith(f"import {path.stem}") or f"\nimport {path.stem}" in cell.source for cell in self.notebook.cells):
+            if any(re.search(rf"^import {path.stem}\b", cell.source, re.M) for cell in self.notebook.cells):
                 self._note(solutions(path.read_text()), kit.folder / "notebooks" / path.name)
         self.expected, self.met, self.verdicts, self.last_check = list(self.open), [], {}, None
 
