@@ -6,7 +6,7 @@ from torch.utils.data import DataLoader
 
 from labkit.data import ImageSet, Loader, loader, subset
 from labkit.errors import LabkitError
-from labkit.transforms import GaussianNoise, Normalize
+from labkit.transforms import Compose, GaussianNoise, Normalize, RandomHorizontalFlip
 
 CLASSES = tuple("abcdefghij")
 
@@ -117,6 +117,16 @@ def test_a_pass_that_was_broken_off_does_not_change_the_next(image_set):
     assert torch.equal(one_pass(broken)[0], one_pass(whole)[0])
 
 
+def test_an_indexed_pass_says_where_each_image_stands_in_the_set(image_set):
+    plain, indexed = (loader(image_set, 16, shuffle=True, transform=GaussianNoise()) for _ in range(2))
+    for (images, labels), (indices, same_images, same_labels) in zip(plain, indexed.indexed(), strict=True):
+        assert torch.equal(images, same_images) and torch.equal(labels, same_labels)
+        assert torch.equal(image_set.labels[indices], labels)
+    assert indexed.epoch == plain.epoch == 1
+    places = [index for indices, *_ in loader(numbered(50), 16, shuffle=True).indexed() for index in indices.tolist()]
+    assert places == order(loader(numbered(50), 16, shuffle=True))
+
+
 # --- the transform -----------------------------------------------------------------------------
 
 
@@ -137,6 +147,30 @@ def test_a_transform_gets_the_uint8_batch_and_may_scale_it_itself(image_set):
 def test_a_transform_that_keeps_uint8_is_scaled_afterwards(image_set):
     images, _ = one_pass(loader(image_set, 16, transform=lambda batch, generator: batch.flip(-1)))
     assert torch.equal(images, image_set.images.flip(-1) / 255)
+
+
+class _Jittered(Normalize):
+    """Not the class that is known to be fixed: it may draw random numbers."""
+
+
+FIXED = Normalize((0.5,) * 3, (0.5,) * 3)
+
+
+@pytest.mark.parametrize(
+    "transform, augments",
+    [
+        (None, False),
+        (FIXED, False),
+        (Compose([]), False),
+        (Compose([Compose([FIXED])]), False),
+        (RandomHorizontalFlip(), True),
+        (Compose([RandomHorizontalFlip(), FIXED]), True),
+        (lambda images, generator: images, True),
+        (_Jittered((0.5,) * 3, (0.5,) * 3), True),
+    ],
+)
+def test_a_loader_says_whether_its_images_may_differ_from_pass_to_pass(image_set, transform, augments):
+    assert loader(image_set, 16, transform=transform).augments is augments
 
 
 # --- bad input ---------------------------------------------------------------------------------

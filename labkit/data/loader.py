@@ -5,6 +5,7 @@ import math
 import torch
 
 from labkit.errors import LabkitError
+from labkit.transforms import Compose, Normalize
 
 
 class Loader:
@@ -31,11 +32,21 @@ class Loader:
         return math.ceil(len(self.dataset) / self.batch_size)
 
     def __iter__(self):
+        for _, images, labels in self.indexed():
+            yield images, labels
+
+    def indexed(self):
+        """One pass as (indices, images, labels); indices: int64 (batch,), the places of the images in `dataset`."""
         order, generator = self._plan(self.epoch)
         self.epoch += 1
         for indices in order.split(self.batch_size):
             images = self.dataset.images.index_select(0, indices)
-            yield self._finish(images, generator), self.dataset.labels.index_select(0, indices)
+            yield indices, self._finish(images, generator), self.dataset.labels.index_select(0, indices)
+
+    @property
+    def augments(self):
+        """Whether an image may look different in each pass; False only for transforms that are known to be fixed."""
+        return not _is_fixed(self.transform)
 
     def _plan(self, epoch):
         """The order of the images in this epoch, and the generator that its augmentation draws from."""
@@ -54,6 +65,13 @@ class Loader:
 def loader(image_set, batch_size, shuffle=False, transform=None, device=None, seed=0):
     """Make a `Loader`; raises `LabkitError` unless 1 ≤ batch_size ≤ len(image_set)."""
     return Loader(image_set, batch_size, shuffle, transform, device, seed)
+
+
+def _is_fixed(transform):
+    """Exact types: a subclass may draw random numbers."""
+    if type(transform) is Compose:
+        return all(map(_is_fixed, transform.transforms))
+    return transform is None or type(transform) is Normalize
 
 
 def _check_batch_size(batch_size, num_images):
