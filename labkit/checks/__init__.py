@@ -4,7 +4,7 @@ compares them with what must be and names the mistake; `check` does both and tel
 The two halves are apart so that, at grading, the probe can run in a sandbox and the judge outside it.
 """
 
-from labkit.checks import loops, models, reset, study
+from labkit.checks import distillation, images, loops, models, reset, schedules, scores, statistics, stopping, study
 from labkit.checks.todo import Finding
 from labkit.errors import accepted
 
@@ -20,6 +20,15 @@ _LESSON = (
     models.MAKE_LAYER,
     study.SIX_RUNS,
     study.DRAW_SCALING,
+    statistics.GET_MEAN_STD,
+    images.AUGMENT,
+    schedules.STEP_DECAY,
+    schedules.CYCLIC,
+    schedules.UPDATES_PER_EPOCH,
+    stopping.EARLY_STOPPING,
+    scores.TOP_K,
+    scores.PER_CLASS,
+    distillation.DISTILLATION,
 )
 _TODOS = {todo.name: todo for todo in _LESSON}
 
