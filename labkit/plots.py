@@ -1,5 +1,6 @@
 """The figures of the lesson. Each function returns a matplotlib `Figure`."""
 
+import itertools
 import math
 
 import matplotlib.pyplot as plt
@@ -13,6 +14,7 @@ from labkit.models import layers
 
 PARTS = {"train": "train", "valid": "validation", "test": "test"}
 _PALETTE = ("#4c72b0", "#dd8452", "#55a868", "#c44e52", "#8172b3")
+_LINE_STYLES = ("-", "--", ":", "-.")  # the second to the fourth time that the palette is gone through
 _COLORS = dict(zip(PARTS, _PALETTE))
 _VALUES = plt.get_cmap("viridis_r")  # from light (low) to dark (high)
 _STYLE = {
@@ -179,16 +181,21 @@ def _upright_axis(axes, x, ticks):
         label.set_bbox({"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.8})
 
 
-def bars(table, ylabel, title=""):
-    """Grouped bars: one group a row of the DataFrame `table` (labelled by its index), one colour a column."""
-    figure = _figure(size=(max(4.5, 0.85 * len(table) + 1.4), 3.2))  # room for the legend beside it
+def bars(table, ylabel, title="", errors=None):
+    """Grouped bars: one group a row of the DataFrame `table` (labelled by its index), one colour a column.
+
+    errors: a DataFrame of the same shape, how far each bar is uncertain to both sides; NaN draws no mark.
+    """
+    group = max(0.85, _width(table.index) + 0.15)
+    figure = _figure(size=(max(4.5, group * len(table) + 1.4), 3.2))  # room for the legend beside it
     axes = figure.axes[0]
     width = 0.8 / len(table.columns)
     for number, (name, values) in enumerate(table.items()):
         places = [row + (number - (len(table.columns) - 1) / 2) * width for row in range(len(table))]
-        axes.bar(places, values, width, label=name, color=_PALETTE[number])
+        spread = None if errors is None else errors[name]
+        axes.bar(places, values, width, label=name, color=_PALETTE[number], yerr=spread, error_kw={"elinewidth": 1, "capsize": 2.5, "ecolor": "0.3"})
     axes.set_xticks(range(len(table)), table.index)
-    axes.set(ylabel=ylabel, title=title)
+    axes.set(xlim=(-0.6, len(table) - 0.4), ylabel=ylabel, title=title)  # a group without numbers has its place, too
     axes.grid(False, axis="x")
     if len(table.columns) > 1:
         axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
@@ -206,6 +213,56 @@ def lines(table, xlabel, ylabel, title=""):
         axes.set_ylim(0, None)
     axes.legend(frameon=False)
     return figure
+
+
+def _width(labels):
+    """About how wide the widest of the labels is, in inches."""
+    return 0.08 * max(len(line) for label in labels for line in str(label).split("\n"))
+
+
+def bands(lines, xlabel, ylabel, title=""):
+    """One line for each entry of `lines`, {label: DataFrame}: the mean of its columns against its index, and a band of one sample
+    standard deviation to both sides where it has several columns. An empty one has its label in the legend alone.
+    """
+    figure = _figure(size=(5.4 + _width(lines), 3.6))  # room for the legend beside it
+    axes = figure.axes[0]
+    for number, (label, values) in enumerate(lines.items()):
+        color, style = _PALETTE[number % len(_PALETTE)], _LINE_STYLES[number // len(_PALETTE) % len(_LINE_STYLES)]
+        mean, std = values.mean(axis=1), values.std(axis=1)
+        axes.plot(values.index, mean, marker="o", markersize=3.5, color=color, linestyle=style, label=label)
+        if values.shape[1] > 1:
+            axes.fill_between(values.index, mean - std, mean + std, color=color, alpha=0.15, linewidth=0)
+    axes.set(xlabel=xlabel, ylabel=ylabel, title=title)
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
+    return figure
+
+
+def heatmap(table, texts, ylabel, xlabel, title=""):
+    """The numbers of the DataFrame `table` as colours, with those of `texts`, of the same shape, written in. NaN stays grey."""
+    rows, columns = table.shape
+    figure = _figure(size=(max(3.4, 1.15 * columns + _width(table.index) + 0.6), 0.75 * rows + 1.1))
+    axes = figure.axes[0]
+    axes.set_facecolor("0.93")
+    low, high = table.min(axis=None), table.max(axis=None)
+    image = axes.imshow(table.to_numpy(float), cmap="Blues", aspect="auto", vmin=low - 0.3 * (high - low), vmax=high + 0.2 * (high - low))
+    for row, column in itertools.product(range(rows), range(columns)):
+        color = "white" if image.norm(table.iloc[row, column]) > 0.6 else "0.2"
+        axes.text(column, row, texts.iloc[row, column], ha="center", va="center", fontsize=9, color=color)
+    axes.set_xticks(range(columns), table.columns)
+    axes.set_yticks(range(rows), table.index)
+    axes.set(xlabel=xlabel, ylabel=ylabel, title=title)
+    _white_lines_between(axes, rows, columns)
+    return figure
+
+
+def _white_lines_between(axes, rows, columns):
+    axes.grid(False)
+    axes.set_xticks([column + 0.5 for column in range(columns - 1)], minor=True)
+    axes.set_yticks([row + 0.5 for row in range(rows - 1)], minor=True)
+    axes.grid(which="minor", color="white", linewidth=2)
+    axes.tick_params(which="both", length=0)
+    axes.spines[:].set_visible(False)
 
 
 _DRAWN = {"input": "#9a9a9a", "Conv2d": _PALETTE[0], "MaxPool2d": _PALETTE[1], "AdaptiveAvgPool2d": _PALETTE[1], "Linear": _PALETTE[2]}
