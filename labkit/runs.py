@@ -44,7 +44,11 @@ __all__ = ["Experiment", "Run", "RunStore", "run"]
 
 _SEALED = ("history.jsonl", "weights.safetensors")  # result.json holds their digests
 # What an unfinished training began with: fact in its record, and how it is said that it has changed.
-_ORIGIN = {"data_digest": "on other images than its dataset holds now", "teacher_weights": "with a teacher that has other weights now"}
+_ORIGIN = {
+    "data_digest": "on other images than its dataset holds now",
+    "teacher_weights": "with a teacher that has other weights now",
+    "code_fingerprint": "with other code than the file of its model holds now",
+}
 
 
 class DamagedError(LabkitError):
@@ -201,6 +205,7 @@ def _train(experiment, store, device, verbose, on_epoch, teacher):
     with _reproducible(device, experiment.seed):
         loaders, facts = experiment.loaders(device)
         facts["teacher_weights"] = teacher.result["sha256"]["weights.safetensors"] if teacher else None
+        facts["code_fingerprint"] = experiment.code_digest
         resume = _or_set_aside(store, experiment, lambda: _read_resume(folder, facts))
         _open_entry(folder, experiment, device, facts)
         training = _Training(experiment, folder, loaders, facts, device)
@@ -375,9 +380,14 @@ def _read_finished(folder, experiment):
 
 
 def _need_same_data(folder, experiment):
-    """Images and initial weights can change under their name; where they can be looked at, they must be what was used."""
+    """Images, initial weights and code can change under their name; where they can be looked at, they must be what was used."""
     recorded = _sessions(folder)[-1]
-    for what, name, present in (("images", experiment.data, _fingerprint(experiment)), ("weights", experiment.init, experiment.init_digest)):
+    sources = {
+        "images": (experiment.data, _fingerprint(experiment)),
+        "weights": (experiment.init, experiment.init_digest),
+        "code": (experiment.model, experiment.code_digest),
+    }
+    for what, (name, present) in sources.items():
         if None not in (recorded.get(f"{what}_fingerprint"), present) and recorded[f"{what}_fingerprint"] != present:
             raise DamagedError(f"it was trained on other {what} than {name} holds now")
 

@@ -74,7 +74,7 @@ def test_an_experiment_survives_its_way_through_json():
 # --- bad input ---------------------------------------------------------------------------------
 
 ACCEPTED = {
-    "model": "resnet18, resnet50, SimpleCNN, ConvNet",
+    "model": "resnet18, resnet50, SimpleCNN, ConvNet, FILE.py:NAME",
     "stem": "imagenet, cifar",
     "schedule": "constant, step, cyclic, cosine, one_cycle",
     "optimizer": "adam, adamw, sgd",

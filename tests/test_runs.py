@@ -699,3 +699,41 @@ def test_a_cut_off_student_goes_on_bit_for_bit_and_notices_another_teacher(tiny,
     torch.save(state | {"teacher_weights": "another"}, cut.path(taught(tiny)) / "resume.pt")
     assert run(taught(tiny), cut).result == expected.result
     assert len(list(cut.root.glob("*.damaged-1"))) == 1
+
+
+# --- a model of one's own --------------------------------------------------------------------------
+
+NET = """
+from torch import nn
+
+
+class Net(nn.Sequential):
+    def __init__(self, num_classes):
+        super().__init__(nn.Conv2d(3, 4, 3, stride=2), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 15 * 15, num_classes))
+"""
+
+
+def test_a_model_of_ones_own_is_kept_until_its_code_changes(tiny, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    e = tiny(model="net.py:Net", dropout=0.0, epochs=1)
+    Path("net.py").write_text(NET)
+    first = run(e)
+    assert first.result["parameters"] == 4 * 28 + 900 * 10 + 10
+    assert run(e).result == first.result and first.model()(torch.zeros(1, 3, 32, 32)).shape == (1, 10)
+    Path("net.py").write_text(NET.replace("nn.ReLU()", "nn.Tanh()"))
+    capsys.readouterr()
+    second = run(e)
+    assert second.result["sha256"] != first.result["sha256"]
+    assert "it was trained on other code than net.py:Net holds now" in capsys.readouterr().out
+    Path("net.py").unlink()
+    assert run(e).result == second.result, "where the file is not at hand, the record stands"
+
+
+def test_an_unfinished_run_is_not_continued_with_other_code(tiny, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("net.py").write_text(NET)
+    e = tiny(model="net.py:Net", dropout=0.0)
+    interrupt(e, 1)
+    Path("net.py").write_text(NET + "\n# a comment is enough: who knows what it means\n")
+    run(e)
+    assert "it was begun with other code than the file of its model holds now" in capsys.readouterr().out

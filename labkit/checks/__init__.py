@@ -4,7 +4,7 @@ compares them with what must be and names the mistake; `check` does both and tel
 The two halves are apart so that, at grading, the probe can run in a sandbox and the judge outside it.
 """
 
-from labkit.checks import distillation, images, loops, models, reset, schedules, scores, statistics, stopping, study
+from labkit.checks import best, distillation, images, loops, models, reset, schedules, scores, search, statistics, stopping, study, transfer
 from labkit.checks.todo import Finding
 from labkit.errors import accepted
 
@@ -20,6 +20,7 @@ _LESSON = (
     models.MAKE_LAYER,
     study.SIX_RUNS,
     study.DRAW_SCALING,
+    transfer.PRETRAINED_RUNS,
     statistics.GET_MEAN_STD,
     images.AUGMENT,
     schedules.STEP_DECAY,
@@ -29,6 +30,8 @@ _LESSON = (
     scores.TOP_K,
     scores.PER_CLASS,
     distillation.DISTILLATION,
+    search.OBJECTIVE,
+    best.BEST_MODEL,
 )
 _TODOS = {todo.name: todo for todo in _LESSON}
 

@@ -11,13 +11,15 @@ from labkit import checks
 from labkit.checks import loops
 
 ROOT = Path(__file__).parents[2]
-GRADE_IDS = {"SimpleCNN": "simple_cnn", "BasicBlock": "basic_block", "EarlyStopping": "early_stopping"}
+GRADE_IDS = {"SimpleCNN": "simple_cnn", "BasicBlock": "basic_block", "EarlyStopping": "early_stopping", "BestModel": "best_model"}
 
 
 def test_the_exercises_stand_in_the_order_of_the_lesson():
     assert checks.names() == [
-        "replace_head", "train", "test", "reset", "SimpleCNN", "BasicBlock", "make_layer", "six_runs", "draw_scaling",
+        "replace_head", "train", "test", "reset", "SimpleCNN", "BasicBlock", "make_layer", "six_runs", "draw_scaling", "pretrained_runs",
         "get_mean_std", "augment", "step_decay", "cyclic", "updates_per_epoch", "EarlyStopping", "top_k_accuracy", "per_class_accuracy", "distillation_loss",
+        "objective",
+        "BestModel",
     ]  # fmt: skip
 
 
