@@ -40,8 +40,9 @@ class Experiment:
     """All that decides the numbers of one training; two equal experiments are one run.
 
     data: a name for `labkit.data.load`. fraction: share of the training images used (stratified). valid: share of
-    those held out to choose the best epoch by `monitor`; 0 chooses nothing, draws the test curve instead and
-    keeps the last weights. skew: the share of each class's training images that is kept, () for all. data_seed draws
+    those held out to choose the best epoch by `monitor`; any share above 0 means the validation part of the dataset
+    where it has one of its own. 0 chooses nothing, draws the test curve instead and keeps the last weights.
+    skew: the share of each class's training images that is kept, () for all. data_seed draws
     fraction, skew and validation part, seed everything else.
     model, stem, dropout: see `labkit.models.build`. init: "random", a torchvision weights entry such as
     "IMAGENET1K_V1", or a path. normalization: one of `NORMALIZATIONS`. augmentation: names from `AUGMENTATIONS`,
@@ -178,7 +179,9 @@ class Experiment:
         """
         splits = data.load(self.data)
         parts = {"train": self._skewed(data.subset(splits.train, self.fraction, self.data_seed)), "test": splits.test}
-        if self.valid:
+        if self.valid and splits.valid:
+            parts["valid"] = splits.valid
+        elif self.valid:
             parts["train"], parts["valid"] = data.split(parts["train"], self.valid, self.data_seed)
         self._need_no_single_image(len(parts["train"]))
         normalize = normalization(self.normalization, parts["train"])
@@ -190,8 +193,14 @@ class Experiment:
             else data.loader(part, min(1000, len(part)), transform=normalize, device=device)
             for name, part in parts.items()
         }
-        facts = {"data_digest": splits.train.digest, "test_digest": splits.test.digest, "mean": normalize.mean, "std": normalize.std}
+        facts = {"data_digest": self._data_digest(splits), "test_digest": splits.test.digest, "mean": normalize.mean, "std": normalize.std}
         return loaders, facts | {f"{name}_images": len(part) for name, part in parts.items()}
+
+    def _data_digest(self, splits):
+        """What is trained on and chosen by: neither may change between the sessions of one run."""
+        if self.valid and splits.valid:
+            return hashlib.sha256(f"{splits.train.digest} {splits.valid.digest}".encode()).hexdigest()
+        return splits.train.digest
 
     def _skewed(self, image_set):
         if not self.skew:

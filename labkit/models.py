@@ -12,15 +12,16 @@ from torch import nn
 from labkit.errors import LabkitError, accepted
 
 STEMS = ("imagenet", "cifar")
+_HEADS = ("fc.", "classifier.")  # how the names of a last layer begin
 
 
 def resnet18(num_classes=10, weights=None, stem="imagenet", dropout=0.0):
     """ResNet-18 for `num_classes` classes (He et al., "Deep Residual Learning for Image Recognition", 2015).
 
     weights: None (random), an entry of torchvision's `ResNet18_Weights` such as "IMAGENET1K_V1", or a path to
-    a .pt or .safetensors file. stem: "imagenet" is the paper's 7×7 stride 2 convolution and max-pooling,
-    "cifar" a 3×3 stride 1 convolution without pooling, which keeps 32×32 images large. dropout: see
-    `replace_head`. Raises `LabkitError`.
+    a .pt or .safetensors file; a head for other classes stays behind, the network then keeps its random one.
+    stem: "imagenet" is the paper's 7×7 stride 2 convolution and max-pooling, "cifar" a 3×3 stride 1 convolution
+    without pooling, which keeps 32×32 images large. dropout: see `replace_head`. Raises `LabkitError`.
     """
     return _resnet("resnet18", num_classes, weights, stem, dropout)
 
@@ -39,7 +40,7 @@ def _resnet(name, num_classes, weights, stem, dropout):
         model.conv1 = nn.Conv2d(3, 64, kernel_size=3, stride=1, padding=1, bias=False)
         model.maxpool = nn.Identity()
     if weights is not None and pretrained is None:
-        load_weights(model, weights, names=list(enum.__members__))
+        load_weights(model, weights, names=list(enum.__members__), new_head=True)
     return model
 
 
@@ -50,7 +51,7 @@ def _torchvision_model(name, weights):
         return torchvision.models.get_model(name, weights=weights)
     except Exception as error:  # urllib, zip, pickle and torch each have errors of their own
         url, file = _checkpoint(name, weights)
-        problem, fix = "could not be fetched", f"put {file.name} from {url} into {file.parent}"
+        problem, fix = "could not be fetched", f"put {file.name} from {url} into {file.parent}, or give the path of a copy in place of the name"
         if file.exists():
             problem, fix = "do not fit", f"delete {file} and run it again"
         raise LabkitError(f"the {weights} weights of {name} {problem} ({_first_sentence(error)}); {fix}") from error
@@ -73,26 +74,55 @@ def _head(in_features, num_classes, dropout):
     return nn.Sequential(nn.Dropout(dropout), linear) if dropout else linear
 
 
-def load_weights(model, path, names=()):
-    """Load a state dict from a .pt, .pth or .safetensors file into `model`; raises `LabkitError`, `model` unchanged."""
+def load_weights(model, path, names=(), new_head=False):
+    """Load a state dict from a .pt, .pth or .safetensors file into `model`; raises `LabkitError`, `model` unchanged.
+
+    new_head: where the file has no head or one of another shape, `model` keeps its own. names: what else is accepted
+    in the place of a path, for the message.
+    """
     path = Path(path)
     if not path.is_file():
         also = f"; accepted: {', '.join(names)} or the path of a weights file" if names else ""
         raise LabkitError(f"there is no weights file {path}{also}")
+    state, own = _read_state(path), model.state_dict()
+    if new_head:
+        state = _with_fitting_head(state, own)
+    # Files from before torch 0.4.1, some of torchvision's among them, lack the counters of the batch norms.
+    state = {name: value for name, value in own.items() if name.endswith(".num_batches_tracked")} | state
+    _check_shapes(state, model, path)
+    model.load_state_dict(state)
+
+
+def _read_state(path):
+    """The state dict in a file."""
     try:
         state = load_file(path) if path.suffix == ".safetensors" else torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # pickle, zip and safetensors each have errors of their own
         raise LabkitError(f"{path} is not a readable weights file ({_first_sentence(error)}); save it with torch.save(model.state_dict(), path)") from error
-    _check_state(model, state, path)
-    model.load_state_dict(state)
-
-
-def _check_state(model, state, path):
-    """Name the first entry that does not fit, before anything is loaded."""
-    wanted = {name: tuple(value.shape) for name, value in model.state_dict().items()}
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise LabkitError(f"{path} holds no state dict; save it with torch.save(model.state_dict(), path)")
-    found = {name: tuple(value.shape) for name, value in state.items()}
+    return state
+
+
+def _with_fitting_head(state, own):
+    """`state` with the head of the state dict `own`, unless the two heads have the same shape."""
+    theirs, ours = _head_of(state), _head_of(own)
+    if _shapes(theirs) == _shapes(ours):
+        return state
+    return {name: value for name, value in state.items() if name not in theirs} | ours
+
+
+def _head_of(state):
+    return {name: value for name, value in state.items() if name.startswith(_HEADS)}
+
+
+def _shapes(state):
+    return {name: tuple(value.shape) for name, value in state.items()}
+
+
+def _check_shapes(state, model, path):
+    """Name the first entry that does not fit, before anything is loaded."""
+    wanted, found = _shapes(model.state_dict()), _shapes(state)
     for name in [*wanted, *found]:
         if wanted.get(name) != found.get(name):
             raise LabkitError(
@@ -190,7 +220,7 @@ def build(name, num_classes=10, weights=None, stem="imagenet", dropout=0.0):
     else:
         model = ConvNet(num_classes=num_classes, dropout=dropout)
     if weights is not None:
-        load_weights(model, weights)
+        load_weights(model, weights, new_head=True)
     return model
 
 

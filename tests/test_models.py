@@ -169,6 +169,18 @@ def test_without_network_and_file_one_sentence_names_file_url_and_folder(checkpo
     text = one_sentence(error)
     assert "no route to host" in text
     assert f"put {CHECKPOINT} from https://download.pytorch.org/models/{CHECKPOINT} into {checkpoints}" in text
+    assert text.endswith("or give the path of a copy in place of the name")
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet50"])
+def test_a_copy_of_the_checkpoint_anywhere_gives_what_the_name_gives(checkpoints, tmp_path, name):
+    stored, url = torchvision.models.get_model(name).state_dict(), torchvision.models.get_model_weights(name)["IMAGENET1K_V1"].url
+    for file in (checkpoints / url.rsplit("/", 1)[1], tmp_path / "copy.pth"):
+        torch.save(stored, file)
+    by_name, by_path = (models.build(name, weights=weights).state_dict() for weights in ("IMAGENET1K_V1", tmp_path / "copy.pth"))
+    body = [entry for entry in stored if not entry.startswith("fc.")]
+    assert all(torch.equal(by_name[entry], by_path[entry]) and torch.equal(by_name[entry], stored[entry]) for entry in body)
+    assert by_name["fc.weight"].shape == by_path["fc.weight"].shape == (10, 2048 if name == "resnet50" else 512)
 
 
 @pytest.mark.parametrize("content", [b"", b"<html>moved</html>", "half", "other network", "list"], ids=str)
@@ -204,6 +216,50 @@ def test_a_weights_file_is_loaded(tmp_path, name, suffix, save):
     save(source.state_dict(), tmp_path / f"weights{suffix}")
     loaded = models.build(name, weights=tmp_path / f"weights{suffix}")
     assert all(torch.equal(value, source.state_dict()[key]) for key, value in loaded.state_dict().items())
+
+
+def body_of(state):
+    return {name: value for name, value in state.items() if not name.startswith(("fc.", "classifier."))}
+
+
+HEADS = {
+    "other classes": ("ConvNet", lambda: models.ConvNet(num_classes=26).state_dict()),
+    "dropout": ("ConvNet", lambda: models.ConvNet(dropout=0.5).state_dict()),
+    "another name": ("SimpleCNN", lambda: models.ConvNet().state_dict()),
+    "none": ("SimpleCNN", lambda: body_of(models.SimpleCNN().state_dict())),
+}
+
+
+@pytest.mark.parametrize("name, source", HEADS.values(), ids=HEADS)
+def test_a_head_that_does_not_fit_stays_behind_when_a_network_is_built(tmp_path, name, source):
+    state = source()
+    torch.save(state, tmp_path / "weights.pt")
+    built = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        built.append(models.build(name, weights=tmp_path / "weights.pt"))
+    for model in built:
+        loaded = body_of(model.state_dict())
+        assert loaded.keys() == body_of(state).keys() and all(torch.equal(value, state[key]) for key, value in loaded.items())
+    heads = [(model.fc if name == "ConvNet" else model.classifier).weight for model in built]
+    assert not torch.equal(*heads), "a head that is not in the file is a random one"
+
+
+def test_a_body_that_does_not_fit_is_refused_with_a_new_head_too(tmp_path):
+    state = models.ConvNet(num_classes=26).state_dict()
+    del state["features.4.weight"]
+    torch.save(state, tmp_path / "weights.pt")
+    with pytest.raises(LabkitError, match=r"features\.4\.weight is missing in the file"):
+        models.build("ConvNet", weights=tmp_path / "weights.pt")
+
+
+def test_a_file_without_the_counters_of_the_batch_norms_is_loaded(tmp_path):
+    """They came with torch 0.4.1; older checkpoints are still handed out."""
+    state = {name: value for name, value in torchvision.models.resnet18().state_dict().items() if not name.endswith("num_batches_tracked")}
+    assert len(state) == 102
+    torch.save(state, tmp_path / "weights.pt")
+    loaded = models.resnet18(weights=tmp_path / "weights.pt").state_dict()
+    assert len(loaded) == 122 and all(torch.equal(loaded[name], state[name]) for name in body_of(state))
 
 
 def a_wrong_architecture(path):

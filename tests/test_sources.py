@@ -11,6 +11,7 @@ from sentences import one_sentence
 
 from labkit import data
 from labkit.data import imagefolder, load, shapes
+from labkit.experiment import Experiment
 
 
 @pytest.fixture(autouse=True)
@@ -117,7 +118,7 @@ def user_cache_files():
 
 
 def fail_to_decode(monkeypatch):
-    def decode(path, size):
+    def decode(path, *arguments):
         raise AssertionError(f"{path} was decoded again")
 
     monkeypatch.setattr(imagefolder, "_decode", decode)
@@ -171,6 +172,86 @@ def test_the_layout_training_and_evaluation_is_known_too(folder):
     assert colours(splits.test) == [(200, 10, 31), (10, 200, 31)]
 
 
+# --- a validation part of its own --------------------------------------------------------------
+
+
+@pytest.fixture
+def food(tmp_path):
+    """Three classes in the layout of Food-11: two images for training, one for validation and one to test; no two are equally large."""
+    root = tmp_path / "food"
+    for label, name in enumerate(("Bread", "Dairy product", "Rice")):
+        for number, part in enumerate(("training", "training", "validation", "evaluation")):
+            write_image(root / part / name / f"{label}_{number}.jpg", (40 * number, 80, 80 * label), size=(50 + 7 * label, 30 + 11 * number))
+    return root
+
+
+def test_the_layout_of_food_11_has_a_validation_part(food, capsys):
+    splits = read(food, size=16)
+    assert splits.classes == ("Bread", "Dairy product", "Rice")
+    assert [part.images.shape for part in (splits.train, splits.valid, splits.test)] == [(6, 3, 16, 16), (3, 3, 16, 16), (3, 3, 16, 16)]
+    assert splits.valid.labels.tolist() == splits.test.labels.tolist() == [0, 1, 2]
+    assert abs(splits.valid.images[:, 0].float().mean() - 80) < 3 and abs(splits.test.images[:, 0].float().mean() - 120) < 3
+    assert capsys.readouterr().out == f"imagefolder:{food}@16: 6 training, 3 validation and 3 test images, 16×16 pixels, 3 classes\n"
+
+
+def test_food_11_without_a_size_asks_for_one(food):
+    with one_sentence("differ in size", "50×30", "50×41", "imagefolder:PATH@64"):
+        read(food)
+
+
+@pytest.mark.parametrize("name", ["valid", "val", "validation"])
+def test_the_validation_folder_has_several_names(folder, name):
+    write_image(folder / name / "cat" / "0.png", (1, 2, 3))
+    write_image(folder / name / "dog" / "0.png", (4, 5, 6))
+    assert colours(read(folder).valid) == [(1, 2, 3), (4, 5, 6)]
+
+
+@pytest.mark.parametrize("name", ["shapes:100/20", "a folder of two parts"])
+def test_a_dataset_without_a_validation_part_has_none(folder, name):
+    assert (load(name) if name.startswith("shapes") else read(folder)).valid is None
+
+
+def test_a_class_that_the_validation_part_lacks_or_adds_is_named(folder):
+    write_image(folder / "valid" / "cat" / "0.png", (1, 2, 3))
+    with one_sentence("class 'dog'", "is in train and test only", "same class folders"):
+        read(folder)
+    for name in ("dog", "bird"):
+        write_image(folder / "valid" / name / "0.png", (1, 2, 3))
+    with one_sentence("class 'bird'", "is in valid only", "same class folders"):
+        read(folder)
+
+
+def test_the_validation_part_comes_out_of_the_cache_and_counts_in_the_fingerprint(food, monkeypatch):
+    first, before = read(food, size=16), data.fingerprint(f"imagefolder:{food}")
+    with monkeypatch.context() as patch:
+        fail_to_decode(patch)
+        assert read(food, size=16).valid.digest == first.valid.digest
+    write_image(food / "validation" / "Rice" / "2_9.jpg", (9, 9, 9), size=(33, 44))
+    assert len(read(food, size=16).valid) == 4
+    assert data.fingerprint(f"imagefolder:{food}") != before
+
+
+def test_an_experiment_chooses_by_the_validation_part_of_the_dataset(food):
+    settings = {"data": f"imagefolder:{food}@16", "normalization": "unit", "batch_size": 2}
+    splits = read(food, size=16)
+    loaders, facts = Experiment(**settings, valid=0.1).loaders("cpu")
+    assert loaders["valid"].dataset.digest == splits.valid.digest and len(loaders["train"].dataset) == 6
+    assert (facts["train_images"], facts["valid_images"], facts["test_images"]) == (6, 3, 3)
+    assert Experiment(**settings, valid=0).loaders("cpu")[0].keys() == {"train", "test"}
+
+
+def test_other_validation_images_are_other_data_for_a_run_that_uses_them(food):
+    def digests():
+        data._load.cache_clear()
+        experiments = [Experiment(data=f"imagefolder:{food}@16", normalization="unit", batch_size=2, valid=valid) for valid in (0.1, 0)]
+        return [experiment.loaders("cpu")[1]["data_digest"] for experiment in experiments]
+
+    before = digests()
+    write_image(food / "validation" / "Rice" / "2_2.jpg", (200, 0, 0), size=(64, 52))
+    after = digests()
+    assert after[0] != before[0] and after[1] == before[1]
+
+
 # --- resizing ----------------------------------------------------------------------------------
 
 
@@ -192,9 +273,21 @@ def test_resizing_averages_pixels_instead_of_dropping_them(folder):
 
 def test_images_of_unequal_size_ask_for_a_size(folder):
     odd = write_image(folder / "train/dog/large.png", (1, 2, 3), size=(40, 30))
-    with one_sentence("most are 8×6 pixels", f"{odd} is 40×30", "imagefolder:PATH@64"):
+    with one_sentence(f"{folder / 'train/cat/000.png'} is 8×6 pixels", f"{odd} is 40×30", "imagefolder:PATH@64"):
         read(folder)
     assert not cache_file(folder).exists()
+
+
+def test_images_of_unequal_size_are_refused_before_all_are_decoded(folder, monkeypatch):
+    """A folder of large photographs would fill the memory first: only the size in the file's header is looked at."""
+    for path in folder.rglob("*.png"):
+        write_image(path, (1, 2, 3), size=(40, 30) if path.name == "001.png" else (8, 6))
+    decoded = []
+    convert = Image.Image.convert
+    monkeypatch.setattr(Image.Image, "convert", lambda image, mode: decoded.append(image.size) or convert(image, mode))
+    with one_sentence("differ in size"):
+        read(folder)
+    assert (40, 30) not in decoded
 
 
 def test_train_and_test_of_unequal_size_ask_for_a_size_too(folder):

@@ -4,7 +4,7 @@ compares them with what must be and names the mistake; `check` does both and tel
 The two halves are apart so that, at grading, the probe can run in a sandbox and the judge outside it.
 """
 
-from labkit.checks import loops, models, reset, study
+from labkit.checks import best, distillation, images, loops, models, reset, schedules, scores, search, statistics, stopping, study, transfer
 from labkit.checks.todo import Finding
 from labkit.errors import accepted
 
@@ -20,6 +20,18 @@ _LESSON = (
     models.MAKE_LAYER,
     study.SIX_RUNS,
     study.DRAW_SCALING,
+    transfer.PRETRAINED_RUNS,
+    statistics.GET_MEAN_STD,
+    images.AUGMENT,
+    schedules.STEP_DECAY,
+    schedules.CYCLIC,
+    schedules.UPDATES_PER_EPOCH,
+    stopping.EARLY_STOPPING,
+    scores.TOP_K,
+    scores.PER_CLASS,
+    distillation.DISTILLATION,
+    search.OBJECTIVE,
+    best.BEST_MODEL,
 )
 _TODOS = {todo.name: todo for todo in _LESSON}
 

@@ -53,17 +53,17 @@ class _Sink:
         return False
 
 
-def run_scene(scene, reference=(), seconds=None):
+def run_scene(scene, reference=(), seconds=None, distinctive=True):
     """Run `scene()` and return what became of it, a dict of plain values.
 
     {"value": …} what it returned; {"raised": type, "message": …, "line": source line, "own": whether that line
     raised it} an exception; {"timeout": seconds}; {"flood": characters}. `reference`: functions of labkit that
-    the answer may not call; {"reference": name} says that it did, or runs a copy of one.
+    the answer may not call; {"reference": name} says that it did or, where they are `distinctive`, runs a copy of one.
     """
     _warm_up()
     seconds = SECONDS if seconds is None else seconds
     sink, outcome, called, stopping = _Sink(), {}, [], threading.Event()
-    thread = threading.Thread(target=_run, args=(scene, outcome, _watch(reference, called, stopping)), daemon=True)
+    thread = threading.Thread(target=_run, args=(scene, outcome, _watch(_known(reference, distinctive), called, stopping)), daemon=True)
     with _surroundings_kept(), _silence(sink):
         thread.start()
         try:
@@ -177,7 +177,7 @@ def _no_display():
 
 def _watch(reference, called, stopping):
     """A profile function that notes calls of the reference and of copies of its code, and ends the scene on demand."""
-    known, copies = _known(reference)
+    known, copies = reference
     names, seen = {names for names, _ in copies}, {}
 
     def watch(frame, event, argument):
@@ -205,15 +205,16 @@ def _stop_at_next_line(frame):
         frame.f_trace, frame = at_line, frame.f_back
 
 
-def _known(reference):
-    """({id of a code object: its name}, {what a copy of it looks like: its name})."""
+def _known(reference, distinctive):
+    """({id of a code object: its name}, {what a copy of it looks like: its name}), the latter only where copies can be told."""
     known, copies = {}, {}
     for thing in reference:
         name = f"{thing.__module__}.{thing.__qualname__}"
         known |= {id(function.__code__): name for function in _functions(thing)}
         # Of a class only what it is made of is its own: `forward` is much the same in every right answer.
         first = vars(thing).get("__init__") if inspect.isclass(thing) else thing
-        copies[_identity(inspect.unwrap(first).__code__)] = name
+        if distinctive:
+            copies[_identity(inspect.unwrap(first).__code__)] = name
     return known, copies
 
 

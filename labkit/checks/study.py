@@ -24,21 +24,23 @@ _CALLS = {
 
 
 def _runs_scenes(answer):
-    def plan(dataset, batch_size, epochs):
-        given = dict(epochs)
-        returned = answer(dataset, batch_size=batch_size, epochs=given)
-        if not isinstance(returned, (list, tuple)):
-            return {"returned": type(returned).__name__}
-        planned = [e.to_dict() if isinstance(e, Experiment) else {"type": type(e).__name__} for e in returned[:100]]
-        return {"returned": "list", "planned": planned, "epochs changed": given != epochs}
-
-    return {name: (lambda call=call: plan(**call)) for name, call in _CALLS.items()}
+    return {name: (lambda call=call: observed_plan(answer, **call)) for name, call in _CALLS.items()}
 
 
-def _wanted(dataset, batch_size, epochs):
+def observed_plan(answer, dataset, epochs, **settings):
+    """What an answer that plans experiments returned, as plain values."""
+    given = dict(epochs)
+    returned = answer(dataset, epochs=given, **settings)
+    if not isinstance(returned, (list, tuple)):
+        return {"returned": type(returned).__name__}
+    planned = [e.to_dict() if isinstance(e, Experiment) else {"type": type(e).__name__} for e in returned[:100]]
+    return {"returned": "list", "planned": planned, "epochs changed": given != epochs}
+
+
+def wanted_plan(dataset, batch_size, epochs, init="random"):
     """The six runs as they must be, as dicts."""
     return [
-        Experiment(data=dataset, fraction=fraction, valid=0, model=model, batch_size=batch_size, epochs=epochs[size]).to_dict()
+        Experiment(data=dataset, fraction=fraction, valid=0, model=model, init=init, batch_size=batch_size, epochs=epochs[size]).to_dict()
         for model in MODELS
         for size, fraction in FRACTIONS.items()
     ]
@@ -61,17 +63,23 @@ _FIELDS = {
 
 def _runs_findings(seen):
     for name, call in _CALLS.items():
-        scene = seen[name]
-        if found := _wrong_list(scene) or _wrong_runs(scene["planned"], _wanted(**call)):
+        if found := wrong_plan("six_runs", seen[name], wanted_plan(**call)):
             return found
-        if scene["epochs changed"]:
-            return "epochs_changed", "the dict `epochs` was changed by `six_runs`: read it only, the caller uses it again", 0.7
     return None
 
 
-def _wrong_list(scene):
+def wrong_plan(todo, scene, wanted):
+    """What is wrong with what `observed_plan` saw of the answer to `todo`; None if it is the runs `wanted`."""
+    if found := _wrong_list(todo, scene) or _wrong_runs(scene["planned"], wanted):
+        return found
+    if scene["epochs changed"]:
+        return "epochs_changed", f"the dict `epochs` was changed by `{todo}`: read it only, the caller uses it again", 0.7
+    return None
+
+
+def _wrong_list(todo, scene):
     if scene["returned"] != "list":
-        return "not_a_list", f"`six_runs` returned {scene['returned']}, expected a list of six experiments", 0.3
+        return "not_a_list", f"`{todo}` returned {scene['returned']}, expected a list of six experiments", 0.3
     kinds = sorted({run["type"] for run in scene["planned"] if "type" in run})
     if kinds:
         return "not_experiments", f"the list holds objects of type {', '.join(kinds)[:80]}, expected `Experiment`s side by side", 0.2

@@ -26,15 +26,35 @@ class Finding:
         return self.name == "passed"
 
 
+def call_with_default(answer, *arguments, **defaulted):
+    """Call `answer`, with what has a default given by its name or, where the answer calls it something else, by its place."""
+    try:
+        by_name = _takes(inspect.signature(answer), arguments, defaulted)
+    except (TypeError, ValueError):  # built-in: it has no signature to look at
+        by_name = False
+    return answer(*arguments, **defaulted) if by_name else answer(*arguments, *defaulted.values())
+
+
+def _takes(signature, arguments, keywords):
+    try:
+        signature.bind(*arguments, **keywords)
+    except TypeError:
+        return False
+    return True
+
+
 @dataclass(frozen=True)
 class Todo:
     """An exercise that can be checked.
 
     arguments: the names of what the answer is called with, positionally; keywords: of what is given by name, which
-    may have a default. scenes: from the answer to {name: a function without arguments that drives it and returns
-    plain values}. findings: from {scene: its value} to (name, message) or (name, message, share of the points), or
-    None if all is well. reference: labkit's own solution, which an answer must not call or copy. part: where the
-    answer may be a class, the method that is meant. around: a context that all scenes run in.
+    may have a default; optional: of what is given by name and must have one; defaulted: of what must have one, is
+    given last, and may have another name in the answer (see `call_with_default`). scenes: from the answer to {name: a
+    function without arguments that drives it and returns plain values}. findings: from {scene: its value} to (name,
+    message) or (name, message, share of the points), or None if all is well. reference: labkit's own solution, which
+    an answer must not call or copy. distinctive: False where that solution is so short that an honest answer may be
+    the same, so that only a call tells. part: where the answer may be a class, the method that is meant. around: a
+    context that all scenes run in.
     """
 
     name: str
@@ -45,6 +65,8 @@ class Todo:
     reference: tuple = ()
     keywords: tuple = ()
     optional: tuple = ()
+    defaulted: tuple = ()
+    distinctive: bool = True
     part: str = ""
     around: Callable = nullcontext
 
@@ -55,7 +77,7 @@ class Todo:
             return observations
         with self.around():
             for name, scene in self.scenes(answer).items():
-                observations[name] = run_scene(scene, self.reference)
+                observations[name] = run_scene(scene, self.reference, distinctive=self.distinctive)
                 if "value" not in observations[name]:
                     break
         return observations
@@ -77,12 +99,12 @@ class Todo:
         return "callable" if self._fits(signature) else f"signature: {signature}"
 
     def _fits(self, signature):
-        try:
-            signature.bind(*self.arguments, **dict.fromkeys(self.keywords))
-            signature.bind(*self.arguments, **dict.fromkeys(self.keywords + self.optional))
-        except TypeError:
-            return False
-        return True
+        arguments, keywords = self.arguments, dict.fromkeys(self.keywords)
+        return (
+            _takes(signature, arguments, keywords)
+            and _takes(signature, arguments, keywords | dict.fromkeys(self.optional))
+            and (_takes(signature, arguments, keywords | dict.fromkeys(self.defaulted)) or _takes(signature, arguments + self.defaulted, keywords))
+        )
 
     def judge(self, observations):
         """Compare what was seen with what must be; return a `Finding`, whatever the observations look like."""
@@ -105,7 +127,8 @@ class Todo:
         if "value" not in observations["look"]:
             return self._ended(observations["look"])
         kind, _, detail = observations["look"]["value"].partition(": ")
-        call = f"{self.name}({', '.join(self.arguments + self.keywords + self.optional)})"
+        given = (*self.arguments, *self.keywords, *self.optional, *(f"{name}=…" for name in self.defaulted))
+        call = f"{self.name}({', '.join(given)})"
         match kind:
             case "missing":
                 return "not_defined", f"`{self.name}` is None; run the cell that defines it, and define exactly this name"

@@ -1,4 +1,4 @@
-"""Where images come from: three sources, one `ImageSet` each for training and test, and the batch loader."""
+"""Where images come from: three sources, one `ImageSet` for each part, and the batch loader."""
 
 import os
 import re
@@ -18,11 +18,14 @@ _ACCEPTED = "cifar10, imagefolder:PATH (imagefolder:PATH@SIZE resizes), shapes (
 
 @dataclass(frozen=True, eq=False)
 class Splits:
-    """What `load` returns: `.train` and `.test` (`ImageSet`s), `.classes`, and the `.name` it was asked for."""
+    """What `load` returns: `.train` and `.test` (`ImageSet`s), `.valid` (None where the dataset has no validation part
+    of its own), `.classes`, and the `.name` it was asked for.
+    """
 
     train: ImageSet
     test: ImageSet
     name: str
+    valid: ImageSet | None = None
 
     @property
     def classes(self):
@@ -32,7 +35,8 @@ class Splits:
 def load(name, root=None):
     """Load a dataset and print what was loaded.
 
-    name: `cifar10` (downloaded below `root` if missing), `imagefolder:PATH` or `imagefolder:PATH@SIZE`,
+    name: `cifar10` (downloaded below `root` if missing), `imagefolder:PATH` or `imagefolder:PATH@SIZE` (a folder with
+    train/, test/ and perhaps validation/, in each a folder for every class),
     `shapes` (50,000 + 10,000 drawn images) or `shapes:TRAIN/TEST` with other numbers.
     root: where downloads live; default `LABKIT_DATA_ROOT` or `data/`. One dataset is never put in the
     place of another: what cannot be loaded raises `LabkitError`. A second call
@@ -84,7 +88,14 @@ def _need_size(name, size):
 @lru_cache(maxsize=2)
 def _load(name, source, argument, root, content):
     parts = cifar10.load(root) if source == "cifar10" else {"imagefolder": imagefolder, "shapes": shapes}[source].load(*argument)
-    splits = Splits(*parts, name)
-    side = "×".join(map(str, reversed(splits.train.images.shape[2:])))
-    print(f"{name}: {len(splits.train):,} training and {len(splits.test):,} test images, {side} pixels, {len(splits.classes)} classes")
+    train, test, *valid = parts
+    splits = Splits(train, test, name, *valid)
+    print(f"{name}: {_in_words(splits)}")
     return splits
+
+
+def _in_words(splits):
+    """How many images of what size and how many classes."""
+    validation = f", {len(splits.valid):,} validation" if splits.valid else ""
+    side = "×".join(map(str, reversed(splits.train.images.shape[2:])))
+    return f"{len(splits.train):,} training{validation} and {len(splits.test):,} test images, {side} pixels, {len(splits.classes)} classes"

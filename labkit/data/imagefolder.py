@@ -1,8 +1,7 @@
-"""A folder of images, `train/<class>/*` and `test/<class>/*`, decoded once and cached."""
+"""A folder of images, `train/<class>/*`, `test/<class>/*` and perhaps `validation/<class>/*`, decoded once and cached."""
 
 import hashlib
 import os
-from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -16,15 +15,16 @@ from labkit.errors import LabkitError
 from labkit.progress import progress_bar
 
 EXTENSIONS = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm"}
-TRAIN, TEST = ("train", "training"), ("test", "evaluation")
-_LAYOUT = "expected train/<class>/* and test/<class>/*"
+FOLDERS = {"train": ("train", "training"), "test": ("test", "evaluation"), "valid": ("validation", "valid", "val")}  # the first that is there
+_LAYOUT = "expected train/<class>/*, test/<class>/* and, if there is one, validation/<class>/*"
 _RESIZE = "name a size to resize all to, for example imagefolder:PATH@64"
 
 
 def load(root, size=None):
-    """Return (train, test) `ImageSet`s of the folder `root`.
+    """Return (train, test, valid) `ImageSet`s of the folder `root`; valid is None where it has no validation folder.
 
-    size: side in pixels to which images are resized (bilinear, antialiased); without it all must be equally large.
+    size: side in pixels to which images are resized (bilinear, antialiased; what is not square is squeezed); without it
+    all must be equally large.
     The decoded pixels are cached in `root/.labkit` (or the user's cache folder if that cannot be written)
     and used as long as no file's name, size or time of change differs. Raises `LabkitError`.
     """
@@ -35,8 +35,8 @@ def load(root, size=None):
     for cache in _cache_places(root):
         if (cached := _read_cache(cache, key)) is not None:
             return _image_sets(cached, classes)
-    decoded = {name: _decode_all(files, classes, size, name) for name, files in listing.items()}
-    _need_one_size(decoded)
+    pattern = None if size else _pattern(listing)
+    decoded = {name: _decode_all(files, classes, size, pattern, name) for name, files in listing.items()}
     _write_cache(root, key, decoded)
     return _image_sets(decoded, classes)
 
@@ -49,18 +49,19 @@ def fingerprint(root):
 
 
 def _listing(root):
-    """{"train": …, "test": …}, the files of each as `_list` gives them."""
-    return {name: _list(_find_split(root, names)) for name, names in (("train", TRAIN), ("test", TEST))}
-
-
-def _find_split(root, names):
+    """{"train": …, "test": … and, where there is one, "valid": …}, the files of each as `_list` gives them."""
     if not root.is_dir():
         raise LabkitError(f"there is no folder {root}; give the folder that holds train/ and test/ as imagefolder:PATH")
-    for name in names:
-        if (root / name).is_dir():
-            return root / name
-    inside = sorted(entry.name for entry in root.iterdir())[:5]
-    raise LabkitError(f"{root} holds no folder {names[0]}/ ({_LAYOUT}; found {', '.join(inside) or 'nothing'}); give the folder above {names[0]}/")
+    folders = {part: next((root / name for name in names if (root / name).is_dir()), None) for part, names in FOLDERS.items()}
+    for part in ("train", "test"):
+        if folders[part] is None:
+            raise _missing(root, part)
+    return {part: _list(folder) for part, folder in folders.items() if folder}
+
+
+def _missing(root, part):
+    inside = ", ".join(sorted(entry.name for entry in root.iterdir())[:5])
+    return LabkitError(f"{root} holds no folder {part}/ ({_LAYOUT}; found {inside or 'nothing'}); give the folder above {part}/")
 
 
 def _list(folder):
@@ -79,11 +80,11 @@ def _list(folder):
 
 
 def _same_classes(root, listing):
-    train, test = set(listing["train"]), set(listing["test"])
-    if train != test:
-        odd = sorted(train ^ test)[0]
-        raise LabkitError(f"class {odd!r} of {root} is in {'train' if odd in train else 'test'} only; both parts need the same class folders")
-    return tuple(sorted(train))
+    everywhere, anywhere = set.intersection(*map(set, listing.values())), set.union(*map(set, listing.values()))
+    if odd := min(anywhere - everywhere, default=None):
+        holding = " and ".join(part for part, classes in listing.items() if odd in classes)
+        raise LabkitError(f"class {odd!r} of {root} is in {holding} only; all parts need the same class folders")
+    return tuple(sorted(everywhere))
 
 
 def _digest(root, listing, start, with_time):
@@ -95,45 +96,40 @@ def _digest(root, listing, start, with_time):
     return sha.hexdigest()
 
 
-def _decode_all(classes_to_files, classes, size, name):
+def _pattern(listing):
+    """The first training image and its (width, height): without a size to resize to, all others must be as large."""
+    path = next(iter(listing["train"].values()))[0][0]
+    _, height, width = _decode(path).shape
+    return path, (width, height)
+
+
+def _decode_all(classes_to_files, classes, size, pattern, name):
     paths = [path for c in classes for path, _, _ in classes_to_files[c]]
     labels = [label for label, c in enumerate(classes) for _ in classes_to_files[c]]
     # Pillow lets go of the interpreter while it decodes, so threads are enough and nothing has to be pickled.
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        decoded = pool.map(lambda path: _decode(path, size), paths, chunksize=64)
+        decoded = pool.map(lambda path: _decode(path, size, pattern), paths)
         images = list(progress_bar(decoded, total=len(paths), desc=f"decode {name}", unit="image"))
-    _need_equal_shapes(images, paths)
     return {"images": torch.from_numpy(np.stack(images)), "labels": torch.tensor(labels)}
 
 
-def _decode(path, size):
-    """uint8 (3, height, width)."""
+def _decode(path, size=None, pattern=None):
+    """uint8 (3, height, width); raises `LabkitError`, before it decodes, where the image is not as large as the `pattern`."""
     try:
         with Image.open(path) as image:
-            image = image.convert("RGB")
+            differs = pattern and image.size != pattern[1]
+            image = image if differs else image.convert("RGB")
     except Exception as error:  # Pillow's decoders raise OSError, ValueError, SyntaxError and more
         raise LabkitError(f"{path} cannot be read as an image ({error}); replace or delete it") from error
+    if differs:
+        raise LabkitError(f"images differ in size: {pattern[0]} is {_side(pattern[1])} pixels, {path} is {_side(image.size)}; {_RESIZE}")
     if size is not None:
         image = image.resize((size, size), Image.Resampling.BILINEAR)
     return np.ascontiguousarray(np.asarray(image).transpose(2, 0, 1))  # np.stack would keep the channels last in memory
 
 
-def _need_equal_shapes(images, paths):
-    shapes = Counter(image.shape for image in images)
-    if len(shapes) > 1:
-        usual = shapes.most_common(1)[0][0]
-        odd = next(i for i, image in enumerate(images) if image.shape != usual)
-        raise LabkitError(f"images differ in size: most are {_side(usual)} pixels, {paths[odd]} is {_side(images[odd].shape)}; {_RESIZE}")
-
-
-def _need_one_size(splits):
-    train, test = (splits[name]["images"].shape for name in ("train", "test"))
-    if train[2:] != test[2:]:
-        raise LabkitError(f"images differ in size: those of train are {_side(train)} pixels, those of test {_side(test)}; {_RESIZE}")
-
-
-def _side(shape):
-    return f"{shape[-1]}×{shape[-2]}"
+def _side(size):
+    return "×".join(map(str, size))
 
 
 def _cache_places(root):
@@ -175,4 +171,5 @@ def _write_cache(root, key, splits):
 
 
 def _image_sets(splits, classes):
-    return tuple(ImageSet(splits[name]["images"], splits[name]["labels"], classes) for name in ("train", "test"))
+    sets = {part: ImageSet(split["images"], split["labels"], classes) for part, split in splits.items()}
+    return tuple(sets.get(part) for part in FOLDERS)

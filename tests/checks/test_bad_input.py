@@ -18,12 +18,13 @@ from labkit import checks
 from labkit.checks import guard
 from labkit.errors import LabkitError
 
-ARGUMENTS = {name: checks._TODOS[name].arguments + checks._TODOS[name].keywords + checks._TODOS[name].optional for name in checks.names()}
+ARGUMENTS = {name: todo.arguments + todo.keywords + todo.optional + todo.defaulted for name, todo in checks._TODOS.items()}
 
 
 def answer_of(todo, body, **names):
     """A function with the right parameters and this body."""
-    parameters = [name + ("=0.0" if name == "dropout" else "") for name in ARGUMENTS[todo]]
+    with_default = checks._TODOS[todo].optional + checks._TODOS[todo].defaulted
+    parameters = [name + ("=0.0" if name in with_default else "") for name in ARGUMENTS[todo]]
     source = f"def answer({', '.join(parameters)}):\n" + "\n".join("    " + line for line in body.splitlines())
     space = {"torch": torch, "nn": nn, "np": np, "math": math, "sys": sys, "os": os, "time": time, "warnings": warnings, "random": random} | names
     exec(source, space)

@@ -11,16 +11,21 @@ from labkit import checks
 from labkit.checks import loops
 
 ROOT = Path(__file__).parents[2]
-GRADE_IDS = {"SimpleCNN": "simple_cnn", "BasicBlock": "basic_block"}
+GRADE_IDS = {"SimpleCNN": "simple_cnn", "BasicBlock": "basic_block", "EarlyStopping": "early_stopping", "BestModel": "best_model"}
 
 
 def test_the_exercises_stand_in_the_order_of_the_lesson():
-    assert checks.names() == ["replace_head", "train", "test", "reset", "SimpleCNN", "BasicBlock", "make_layer", "six_runs", "draw_scaling"]
+    assert checks.names() == [
+        "replace_head", "train", "test", "reset", "SimpleCNN", "BasicBlock", "make_layer", "six_runs", "draw_scaling", "pretrained_runs",
+        "get_mean_std", "augment", "step_decay", "cyclic", "updates_per_epoch", "EarlyStopping", "top_k_accuracy", "per_class_accuracy", "distillation_loss",
+        "objective",
+        "BestModel",
+    ]  # fmt: skip
 
 
 def graded_cells():
     """{grade_id: points} of the test cells of the notebooks."""
-    cells = [cell for path in sorted((ROOT / "notebooks").glob("0*.ipynb")) for cell in json.loads(path.read_text())["cells"]]
+    cells = [cell for path in sorted((ROOT / "notebooks").glob("[0-9]*.ipynb")) for cell in json.loads(path.read_text())["cells"]]
     marks = [cell["metadata"].get("nbgrader", {}) for cell in cells if cell["cell_type"] == "code"]
     return {mark["grade_id"]: mark["points"] for mark in marks if mark.get("grade") and mark.get("points")}
 
