@@ -16,7 +16,7 @@ from solutions import ROOT, SOURCES, Solution, is_solution, solutions, solved, s
 from labkit import cli
 from labkit.course import release
 
-IDIOMS = ("with torch.inference_mode():", "nn.BatchNorm2d(channels),")  # said so often that they give nothing away
+IDIOMS = ("with torch.inference_mode():", "nn.BatchNorm2d(channels),", "figure, axes = plt.subplots(")  # said so often that they give nothing away
 BLANKS = re.compile(r"\s+")
 
 
