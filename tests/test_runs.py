@@ -233,9 +233,9 @@ def test_what_only_the_data_or_the_model_can_tell_is_refused_in_one_sentence_too
 
 
 def test_weights_of_another_architecture_are_refused_and_leave_no_finished_run(tiny, tmp_path):
-    torch.save(models.SimpleCNN().state_dict(), tmp_path / "simple.pt")
+    torch.save(models.resnet18().state_dict(), tmp_path / "resnet.pt")
     with pytest.raises(LabkitError, match="weights of another architecture"):
-        run(tiny(init=str(tmp_path / "simple.pt")), verbose=False)
+        run(tiny(init=str(tmp_path / "resnet.pt")), verbose=False)
     assert list(RunStore().all()) == []
 
 

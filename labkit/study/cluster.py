@@ -51,11 +51,20 @@ class Cluster:
         return self
 
     def __exit__(self, *_):
-        for task in self.tasks:  # those that have ended do not mind
-            self.ray.cancel(task, force=True)
+        self._end_tasks()
         self.token.unlink(missing_ok=True)
         if self.connected_here:
             self.ray.shutdown()
+
+    def _end_tasks(self):
+        """Cancel what has not ended; by force only what does not mind: Ray aborts the program where a forced task answers just then."""
+        for task in self._under_way(timeout=0):
+            self.ray.cancel(task)
+        for task in self._under_way(timeout=_ANSWER):
+            self.ray.cancel(task, force=True)
+
+    def _under_way(self, timeout):
+        return self.ray.wait(self.tasks, num_returns=len(self.tasks), timeout=timeout)[1] if self.tasks else []
 
     def _gpus(self):
         """The share of a GPU for each run; 0 trains on the CPU."""
