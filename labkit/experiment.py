@@ -60,7 +60,7 @@ class Experiment:
     init: str = "random"
     dropout: float = 0.0
     normalization: str = "standardize"
-    augmentation: tuple = ()
+    augmentation: tuple[str, ...] = ()
     optimizer: str = "adam"
     lr: float = 1e-3
     momentum: float = 0.9
@@ -73,7 +73,7 @@ class Experiment:
     epochs: int = 10
     patience: int | None = None
     monitor: str = "valid_loss"
-    skew: tuple = ()
+    skew: tuple[float, ...] = ()
     teacher: "Experiment | None" = None
     temperature: float = 4.0
     alpha: float = 0.9
@@ -103,11 +103,14 @@ class Experiment:
             object.__setattr__(self, field.name, field.type(value))
         if field.type is str and isinstance(value, os.PathLike):
             object.__setattr__(self, field.name, os.fspath(value))
-        if field.type is tuple:
-            kind = "a tuple of shares" if field.name == "skew" else "a name or a tuple of names"
-            if not isinstance(value, (str, tuple, list)) or (field.name == "skew" and not all(isinstance(share, Real) for share in value)):
-                raise LabkitError(f"{field.name} must be {kind}, not {value!r}")
+        if field.type == tuple[str, ...]:
+            if not isinstance(value, (str, tuple, list)):
+                raise LabkitError(f"{field.name} must be a name or a tuple of names, not {value!r}")
             object.__setattr__(self, field.name, (value,) if isinstance(value, str) else tuple(value))
+        if field.type == tuple[float, ...]:
+            if not isinstance(value, (tuple, list)) or not all(isinstance(share, Real) for share in value):
+                raise LabkitError(f"{field.name} must be a tuple of shares, not {value!r}")
+            object.__setattr__(self, field.name, tuple(map(float, value)))
 
     def _check_numbers(self):
         limits = {
@@ -135,7 +138,7 @@ class Experiment:
         self._check_distillation()
 
     def _check_distillation(self):
-        if self.teacher is None and (self.temperature, self.alpha) != (_default("temperature"), _default("alpha")):
+        if self.teacher is None and (self.temperature, self.alpha) != (Experiment.temperature, Experiment.alpha):
             raise LabkitError("temperature and alpha say how to learn from a teacher; name one with teacher=Experiment(…)")
         if self.teacher is not None and not isinstance(self.teacher, Experiment):
             raise LabkitError(f"teacher must be an Experiment or None, not {type(self.teacher).__name__}")
@@ -144,17 +147,9 @@ class Experiment:
 
     def to_dict(self):
         """All fields that have a say in this experiment, and the schema version, ready for JSON."""
-        content = {field.name: getattr(self, field.name) for field in fields(self)} | {"augmentation": list(self.augmentation)}
         # What came later is left out where it changes nothing, so that older records keep their keys.
-        if self.teacher is None:
-            del content["teacher"], content["temperature"], content["alpha"]
-        else:
-            content["teacher"] = self.teacher.to_dict()
-        if self.skew:
-            content["skew"] = list(self.skew)
-        else:
-            del content["skew"]
-        return {"schema": SCHEMA, **content}
+        silent = (() if self.skew else ("skew",)) + (() if self.teacher else ("teacher", "temperature", "alpha"))
+        return {"schema": SCHEMA} | {field.name: _plain(getattr(self, field.name)) for field in fields(self) if field.name not in silent}
 
     @property
     def key(self):
@@ -218,14 +213,12 @@ class Experiment:
     @property
     def init_digest(self):
         """SHA-256 of the weights file that `init` names, None if it names none or the file is not here."""
-        path = Path(self.init)
-        return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
+        return _file_digest(Path(self.init))
 
     @property
     def code_digest(self):
         """SHA-256 of the file of a model of one's own, None for labkit's models or if the file is not here."""
-        path = models.own_file(self.model)
-        return hashlib.sha256(path.read_bytes()).hexdigest() if path and path.is_file() else None
+        return _file_digest(models.own_file(self.model))
 
     def build_model(self, num_classes):
         """The network before its first update."""
@@ -245,8 +238,16 @@ class Experiment:
         return Schedule(self.schedule, self.lr, self.epochs, steps_per_epoch, self.step_size, self.gamma)
 
 
-def _default(name):
-    return next(field.default for field in fields(Experiment) if field.name == name)
+def _file_digest(path):
+    """SHA-256 of a file, None if it is not here."""
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path and path.is_file() else None
+
+
+def _plain(value):
+    """A field's value as JSON holds it."""
+    if isinstance(value, Experiment):
+        return value.to_dict()
+    return list(value) if isinstance(value, tuple) else value
 
 
 def normalization(name, image_set):

@@ -121,6 +121,11 @@ def schedule(lr, num_steps, title=""):
     return figure
 
 
+def _legend_beside(axes):
+    """To the right of the axes, where it covers nothing."""
+    axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
+
+
 _ENDED = {"finished": ("o", _PALETTE[0]), "pruned": ("X", _PALETTE[1]), "diverged": ("v", _PALETTE[3])}  # marker and colour
 
 
@@ -143,7 +148,7 @@ def search_history(table, title="", ylabel="validation accuracy"):
     axes.set(xlabel="trial", ylabel=ylabel, title=title, xlim=(0.3, table["trial"].max() + 0.7))
     axes.margins(y=0.12)
     axes.xaxis.get_major_locator().set_params(integer=True)
-    axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
+    _legend_beside(axes)
     return figure
 
 
@@ -198,7 +203,7 @@ def bars(table, ylabel, title="", errors=None):
     axes.set(xlim=(-0.6, len(table) - 0.4), ylabel=ylabel, title=title)  # a group without numbers has its place, too
     axes.grid(False, axis="x")
     if len(table.columns) > 1:
-        axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
+        _legend_beside(axes)
     return figure
 
 
@@ -234,7 +239,7 @@ def bands(lines, xlabel, ylabel, title=""):
             axes.fill_between(values.index, mean - std, mean + std, color=color, alpha=0.15, linewidth=0)
     axes.set(xlabel=xlabel, ylabel=ylabel, title=title)
     axes.xaxis.get_major_locator().set_params(integer=True)
-    axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
+    _legend_beside(axes)
     return figure
 
 

@@ -1,6 +1,7 @@
 """How big a notebook runs: the profile named by LABKIT_PROFILE decides on data and sizes.
 
     smoke   a small drawn data set, seconds a notebook: CI and a first look
+    laptop  CIFAR-10, minutes a notebook on two CPU cores
     lab     CIFAR-10, minutes on a GPU: the course
     report  CIFAR-10 at full length: the figures of a report
 
@@ -13,7 +14,8 @@ from dataclasses import dataclass
 from labkit.errors import LabkitError, accepted
 
 DEFAULT = "lab"
-DATA = {"smoke": "shapes:1600/400", "lab": "cifar10", "report": "cifar10"}
+DATA = {"smoke": "shapes:1600/400", "laptop": "cifar10", "lab": "cifar10", "report": "cifar10"}
+_NEEDED = {"smoke", DEFAULT}
 
 
 @dataclass(frozen=True)
@@ -24,10 +26,10 @@ class Profile:
     data: str
 
     def pick(self, **sizes):
-        """The value for this profile: `P.pick(smoke=2, lab=10, report=50)`."""
-        if sizes.keys() != DATA.keys():
-            raise LabkitError(f"pick needs a value for each profile: {', '.join(DATA)}")
-        return sizes[self.name]
+        """The value for this profile, `P.pick(smoke=2, lab=10, report=50)`; a profile that is not named takes the one of lab."""
+        if not _NEEDED <= sizes.keys() <= DATA.keys():
+            raise LabkitError(f"pick needs a value for smoke and for lab, and takes one for each of {', '.join(DATA)}")
+        return sizes.get(self.name, sizes[DEFAULT])
 
 
 def current():

@@ -321,15 +321,15 @@ class Accuracy:
         sgd = {"optimizer": "sgd"} if "momentum" in parameters else {}  # no other optimizer has one
         return replace(self.base, **sgd | parameters)
 
-    def run(self, parameters):
-        """The finished `Run` of `parameters`, read where it is in the store."""
-        return run(self.experiment(parameters), self.store, self.device, verbose=False)
+    def run(self, parameters, on_epoch=()):
+        """The finished `Run` of `parameters`, read where it is in the store; on_epoch: see `labkit.runs.run`."""
+        return run(self.experiment(parameters), self.store, self.device, verbose=False, on_epoch=on_epoch)
 
     def __call__(self, parameters, report):
         def tell(progress):
             report(progress.epoch, progress.history[-1]["valid_acc"])
 
-        return run(self.experiment(parameters), self.store, self.device, verbose=False, on_epoch=[tell]).result["valid_acc"]
+        return self.run(parameters, on_epoch=[tell]).result["valid_acc"]
 
 
 def accuracy_of(experiment, store=None, device=None):

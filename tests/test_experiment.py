@@ -55,6 +55,7 @@ def test_every_field_is_part_of_the_key():
         ({"batch_size": np.int64(64)}, {"batch_size": 64}),
         ({"lr": np.float64(0.01)}, {"lr": 0.01}),
         ({"init": Path("w.pt")}, {"init": "w.pt"}),
+        ({"skew": [1, 0.5]}, {"skew": (1.0, 0.5)}),
     ],
 )
 def test_one_experiment_written_in_two_ways_has_one_key(one, other):
@@ -133,7 +134,7 @@ def test_an_unknown_dataset_is_refused_with_the_accepted_forms():
         ({"skew": 0.5}, "skew must be a tuple of shares, not 0.5"),
         ({"skew": ("a",)}, r"skew must be a tuple of shares, not \('a',\)"),
         ({"skew": (0.5, 1.5)}, r"skew must be a share from 0 to 1 for each class, not all 0, not \(0.5, 1.5\)"),
-        ({"skew": (0, 0)}, r"skew must be a share from 0 to 1 for each class, not all 0, not \(0, 0\)"),
+        ({"skew": (0, 0)}, r"skew must be a share from 0 to 1 for each class, not all 0, not \(0.0, 0.0\)"),
         ({"teacher": "resnet50"}, "teacher must be an Experiment or None, not str"),
         ({"teacher": TEACHER, "temperature": 0}, "temperature must be above 0, not 0.0"),
         ({"teacher": TEACHER, "alpha": 1.1}, "alpha must be from 0 to 1, not 1.1"),

@@ -10,7 +10,7 @@ from labkit import profile
 from labkit.errors import LabkitError
 
 
-@pytest.mark.parametrize("name, data", [(None, "cifar10"), ("smoke", "shapes:1600/400"), ("lab", "cifar10"), ("report", "cifar10")])
+@pytest.mark.parametrize("name, data", [(None, "cifar10"), ("smoke", "shapes:1600/400"), ("laptop", "cifar10"), ("lab", "cifar10"), ("report", "cifar10")])
 def test_the_profile_is_lab_unless_labkit_profile_names_another(monkeypatch, name, data):
     if name:
         monkeypatch.setenv("LABKIT_PROFILE", name)
@@ -20,7 +20,7 @@ def test_the_profile_is_lab_unless_labkit_profile_names_another(monkeypatch, nam
 
 def test_an_unknown_profile_is_refused_with_the_accepted_ones(monkeypatch):
     monkeypatch.setenv("LABKIT_PROFILE", "smok")
-    with pytest.raises(LabkitError, match=r"^unknown profile 'smok' \(did you mean 'smoke'\?\); accepted: smoke, lab, report$"):
+    with pytest.raises(LabkitError, match=r"^unknown profile 'smok' \(did you mean 'smoke'\?\); accepted: smoke, laptop, lab, report$"):
         profile.current()
 
 
@@ -30,14 +30,19 @@ def test_labkit_data_names_other_data_for_the_profile_at_hand(monkeypatch):
     assert profile.current() == profile.Profile("smoke", "imagefolder:pictures")
 
 
-@pytest.mark.parametrize("name, size", [("smoke", 1), ("lab", 10), ("report", 50)])
+@pytest.mark.parametrize("name, size", [("smoke", 1), ("laptop", 5), ("lab", 10), ("report", 50)])
 def test_pick_gives_the_size_of_the_profile(name, size):
-    assert profile.Profile(name, "shapes").pick(smoke=1, lab=10, report=50) == size
+    assert profile.Profile(name, "shapes").pick(smoke=1, laptop=5, lab=10, report=50) == size
 
 
-@pytest.mark.parametrize("sizes", [{"smoke": 1, "lab": 2}, {"smoke": 1, "lab": 2, "report": 3, "huge": 4}])
-def test_pick_needs_a_value_for_each_profile_and_no_other(sizes):
-    with pytest.raises(LabkitError, match=r"^pick needs a value for each profile: smoke, lab, report$"):
+@pytest.mark.parametrize("name, size", [("smoke", None), ("laptop", 10), ("lab", 10), ("report", 10)])
+def test_a_profile_that_pick_does_not_name_takes_the_size_of_lab(name, size):
+    assert profile.Profile(name, "shapes").pick(smoke=None, lab=10) == size
+
+
+@pytest.mark.parametrize("sizes", [{}, {"smoke": 1}, {"lab": 2, "report": 3}, {"smoke": 1, "lab": 2, "huge": 4}])
+def test_pick_needs_smoke_and_lab_and_takes_no_unknown_profile(sizes):
+    with pytest.raises(LabkitError, match=r"^pick needs a value for smoke and for lab, and takes one for each of smoke, laptop, lab, report$"):
         profile.Profile("smoke", "shapes").pick(**sizes)
 
 

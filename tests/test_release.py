@@ -21,7 +21,7 @@ BLANKS = re.compile(r"\s+")
 
 
 @pytest.fixture(scope="module")
-def kit(tmp_path_factory):
+def kit():
     """{name: text} of the kit's files."""
     return {name: content.decode() for name, content in release.kit_files(ROOT).items()}
 

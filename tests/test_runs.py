@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from interrupting import interrupt
 from PIL import Image
 from safetensors.torch import load_file
 from sentences import one_sentence
@@ -39,21 +40,6 @@ def reproducible(folder):
 
 def lines(path):
     return [json.loads(line) for line in path.read_text().splitlines()]
-
-
-def interrupt(started, epoch, store=None):
-    """Train `started` and press Ctrl-C right after an epoch was saved; returns the folder of the unfinished run."""
-    save = runs._Training.save
-
-    def save_and_stop(self, progress):
-        save(self, progress)
-        if progress.epoch == epoch:
-            raise KeyboardInterrupt
-
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(runs._Training, "save", save_and_stop)
-        run(started, store, verbose=False)
-    return (store or RunStore()).path(started)
 
 
 @pytest.fixture(scope="module")

@@ -18,13 +18,13 @@ from dataclasses import replace
 import psutil
 import pytest
 import torch
+from interrupting import interrupt
 from sentences import one_sentence
 
-from labkit import runs
 from labkit.experiment import Experiment
 from labkit.runs import RunStore, run
 from labkit.study import Study, grid
-from labkit.study.cells import cells
+from labkit.study.cells import cells, in_words
 from labkit.study.cluster import Cluster, NotSharedError
 from labkit.study.estimate import Layout, duration, make_plan, makespan
 from labkit.study.local import Local
@@ -88,6 +88,12 @@ def test_a_grid_is_every_combination_under_the_tuple_of_its_values(tiny):
 def test_the_cells_of_a_list_are_called_by_the_fields_that_differ(tiny):
     study = Study("s", [tiny(model="resnet18", dropout=0, epochs=2), tiny(dropout=0)])
     assert study.varied == ["model", "epochs"] and study.labels == [("resnet18", 2), ("ConvNet", 3)]
+
+
+def test_every_kind_of_value_has_a_name_for_a_figure(tiny):
+    values = {"augmentation": ("crop", "flip"), "skew": (1.0, 0.5), "teacher": tiny(model="resnet18"), "model": "ConvNet", "lr": 0.01}
+    assert [in_words(*value) for value in values.items()] == ["crop + flip", "1 + 0.5", "teacher resnet18", "ConvNet", "lr 0.01"]
+    assert [in_words(*value) for value in {"augmentation": (), "teacher": None}.items()] == ["no augmentation", "no teacher"]
 
 
 def test_equal_cells_of_a_list_are_one_and_two_names_of_one_experiment_share_a_run(tiny):
@@ -255,20 +261,6 @@ def test_a_heatmap_shows_two_fields_and_what_has_no_number(mixed):
 
 
 # --- going on ----------------------------------------------------------------------------------
-
-
-def interrupt(experiment, epoch):
-    """Train in this process until Ctrl-C after an epoch."""
-    save = runs._Training.save
-
-    def save_and_stop(self, progress):
-        save(self, progress)
-        if progress.epoch == epoch:
-            raise KeyboardInterrupt
-
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(runs._Training, "save", save_and_stop)
-        run(experiment, verbose=False)
 
 
 def test_a_half_finished_study_trains_the_rest_only(tiny):

@@ -285,6 +285,14 @@ def _plain_array(array):
     return facts | {"values": array.ravel()[:MAX_ITEMS].astype(float).tolist() if real else []}
 
 
+def as_number(value):
+    """The number in an observation, a plain one, an array's or a tensor's with one entry; None if it is none."""
+    if isinstance(value, dict):
+        values = value.get("values")
+        value = values[0] if isinstance(values, list) and len(values) == 1 else None
+    return value if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+
+
 # --- exceptions --------------------------------------------------------------------------------
 
 

@@ -9,18 +9,11 @@ import itertools
 import math
 
 from labkit import schedules
+from labkit.checks.guard import as_number
 from labkit.checks.todo import Todo, call_with_default
 
 TOLERANCE = 1e-5  # relative: a rate may come as a float32
 _FIXED = range(1, 61)  # step sizes that an answer may have written down instead of using its argument
-
-
-def _number(value):
-    """The number in `value`, a plain one, an array's or a tensor's with one entry; None if it is none."""
-    if isinstance(value, dict):
-        values = value.get("values")
-        value = values[0] if isinstance(values, list) and len(values) == 1 else None
-    return value if isinstance(value, (int, float)) and not isinstance(value, bool) else None
 
 
 def _kind(value):
@@ -72,7 +65,7 @@ def _rates_findings(name, right, calls, mistakes):
         forwards, backwards = seen["forwards"], seen["backwards"]
         if found := _not_numbers(name, forwards + backwards):
             return found
-        forwards, backwards = ([_number(value) for value in values] for values in (forwards, backwards))
+        forwards, backwards = ([as_number(value) for value in values] for values in (forwards, backwards))
         wanted = [right(*arguments) for arguments in calls]
         if _agree(forwards, wanted) and _agree(backwards, wanted):
             return None
@@ -83,7 +76,7 @@ def _rates_findings(name, right, calls, mistakes):
 
 def _not_numbers(name, values):
     for value in values:
-        number = _number(value)
+        number = as_number(value)
         if number is None:
             return "not_a_number", f"`{name}` returned {_kind(value)}, expected one number, the learning rate at the time that was asked for", 0.2
         if not math.isfinite(number):
@@ -451,7 +444,7 @@ def _updates_findings(seen):
     returned = [value for scene in ("small", "large") for values in seen[scene] for value in values]
     if found := next(filter(None, map(_not_a_count, returned)), None):
         return found
-    small, large = ([_number(value) for values in seen[scene] for value in values] for scene in ("small", "large"))
+    small, large = ([as_number(value) for values in seen[scene] for value in values] for scene in ("small", "large"))
     if small != _counts(_updates, _EPOCHS):
         return _wrong_counts(small)
     if large != _counts(_updates, [_LARGE]):
@@ -460,7 +453,7 @@ def _updates_findings(seen):
 
 
 def _not_a_count(value):
-    number = _number(value)
+    number = as_number(value)
     if number is None:
         return "not_a_number", f"`updates_per_epoch` returned {_kind(value)}, expected one whole number", 0.2
     if not math.isfinite(number):
@@ -473,7 +466,7 @@ def _not_a_count(value):
 def _a_float(value):
     """A count is an int, of Python, numpy or torch."""
     if isinstance(value, float) or (isinstance(value, dict) and "float" in f"{value.get('type')} {value.get('dtype')}"):
-        return "not_an_int", f"`updates_per_epoch` returned the float {_number(value)!r}: it is a count, return an `int`", 0.7
+        return "not_an_int", f"`updates_per_epoch` returned the float {as_number(value)!r}: it is a count, return an `int`", 0.7
     return None
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 
 from labkit import runs
-from labkit.checks.schedules import _number
+from labkit.checks.guard import as_number
 from labkit.checks.todo import Todo
 from labkit.errors import LabkitError
 from labkit.loops import MONITORS
@@ -178,7 +178,7 @@ def _wrong_experiment(experiment, parameters):
 
 def _wrong_value(scene, rows, shift):
     """What is wrong with the value that the search maximises."""
-    number, best = _number(scene["returned"]), _best(rows, scene["experiments"][0]["monitor"])
+    number, best = as_number(scene["returned"]), _best(rows, scene["experiments"][0]["monitor"])
     if scene["returned"] is None:
         return "nothing_returned", "`objective` returned nothing: the search needs the validation accuracy of the best epoch", 0.3
     if number is None:
@@ -219,7 +219,7 @@ def _wrong_reports(reports, rows):
     """What is wrong with what the search was told after each epoch."""
     if not reports:
         return "not_reported", "`report` was never called: without it a hopeless trial cannot be stopped early; hand `run` a function with `on_epoch`", 0.5
-    told, accuracies = [(_number(entry["epoch"]), _number(entry["value"])) for entry in reports], [row["valid_acc"] for row in rows]
+    told, accuracies = [(as_number(entry["epoch"]), as_number(entry["value"])) for entry in reports], [row["valid_acc"] for row in rows]
     epochs = [row["epoch"] for row in rows]
     if not all(entry["training"] for entry in reports):
         return "reported_late", "`report` was called when the training was over: call it after each epoch, else nothing can be stopped", 0.6

@@ -8,6 +8,7 @@ import math
 import operator
 
 from labkit import loops
+from labkit.checks.guard import as_number
 from labkit.checks.todo import Todo
 
 # (patience, losses): together they tell all known mistakes apart by the epochs at which they stop (a test looks).
@@ -169,16 +170,8 @@ def _is_number(value):
     return isinstance(value, (int, float))
 
 
-def _scalar(value):
-    """The number in `value`, which may be a tensor or an array of one entry; None if there is none."""
-    if isinstance(value, dict):
-        values = value.get("values")
-        value = values[0] if isinstance(values, list) and len(values) == 1 else None
-    return value if _is_number(value) else None
-
-
 def _truth(value):
-    number = _scalar(value)
+    number = value if isinstance(value, bool) else as_number(value)
     return bool(number) if number in (0, 1) else None
 
 
@@ -213,7 +206,7 @@ def _constant(scenes, decisions):
         return "always_stops", "`step` returned True for every value, also for those that were lower than all before", 0.1
     if any(flat):
         return None
-    if all(_number(step["best"]) == math.inf for scene in scenes for step in scene["steps"]):
+    if all(as_number(step["best"]) == math.inf for scene in scenes for step in scene["steps"]):
         return "best_not_updated", "`step` never returned True: `best` stays at infinity, so that every value seems to be an improvement", 0.3
     return "never_stops", "`step` never returned True, though the values did not improve for as many epochs as `patience` says: is anything counted?", 0.2
 
@@ -229,7 +222,7 @@ def _other_meaning(decisions):
 
 
 def _known_mistake(scenes, epochs):
-    start = _number(scenes[0]["before"])
+    start = as_number(scenes[0]["before"])
     if start is not None and math.isfinite(start) and epochs == _epochs(start=start):
         return "best_start", f"`best` is {start:g} before the first value, so that losses above it are no improvements: start from infinity", 0.5
     for patience in _PATIENCES:
@@ -255,15 +248,9 @@ def _unknown_mistake(epochs, expected):
 # --- best --------------------------------------------------------------------------------------
 
 
-def _number(value):
-    """The number that `best` is; None if it is none."""
-    number = _scalar(value)
-    return None if isinstance(number, bool) else number
-
-
 def _bests(scenes, until=False):
     """`best` after each value; until: only as far as a right answer goes on."""
-    return [_number(step["best"]) for scene, epoch in zip(scenes, _epochs()) for step in scene["steps"][: epoch if until else None]]
+    return [as_number(step["best"]) for scene, epoch in zip(scenes, _epochs()) for step in scene["steps"][: epoch if until else None]]
 
 
 def _told():
@@ -281,7 +268,7 @@ def _wrong_kind(scenes):
         return "no_best", "the object has no attribute `best`; keep the lowest value so far in `self.best`", 0.7
     if all(best is None for best in bests):
         return "best_not_updated", "`best` is None after the first value, expected the lowest value so far", 0.7
-    odd = [best for best in bests if _number(best) is None]
+    odd = [best for best in bests if as_number(best) is None]
     if odd:
         return "best_not_a_number", f"`best` is {_word(odd[0])}, expected a number, the lowest value so far", 0.7
     return None
@@ -320,9 +307,9 @@ def _near(bests, wanted):
 
 def _wrong_before(before):
     """Infinity before the first value; None says as much."""
-    if before is None or _number(before) == math.inf:
+    if before is None or as_number(before) == math.inf:
         return None
-    shown = "missing" if before == "missing" else _word(before) if _number(before) is None else f"{_number(before):g}"
+    shown = "missing" if before == "missing" else _word(before) if as_number(before) is None else f"{as_number(before):g}"
     return "best_start", f"`best` is {shown} before the first value, expected infinity: any loss is lower than that", 0.8
 
 
@@ -340,7 +327,7 @@ def _wrong_in_small_steps(stops):
 
 
 def _wrong_with_nan(scene):
-    bests = [_number(step["best"]) for step in scene["steps"]]
+    bests = [as_number(step["best"]) for step in scene["steps"]]
     if any(best is None or math.isnan(best) for best in bests):
         return "nan_improves", "a loss that is not a number (NaN) became the `best`: it is not lower, so it is no improvement", 0.8
     if _stops(scene) != _expected(*_SPECIAL[_NAN]):

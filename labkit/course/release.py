@@ -3,6 +3,7 @@
 import io
 import re
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 
 import jinja2
@@ -153,5 +154,6 @@ def _write(out, content):
         part.write_bytes(content)
         part.replace(out)
     except OSError as error:
-        part.unlink(missing_ok=True) if part.is_file() else None
+        with suppress(OSError):
+            part.unlink()
         raise LabkitError(f"cannot write {out} ({error.strerror}); name another file with --out") from error

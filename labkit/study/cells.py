@@ -85,8 +85,10 @@ def varied_fields(experiments):
 
 def in_words(name, value):
     """A field's value for a figure: a word stands alone, a number needs the name of its field."""
+    if value in ((), None):
+        return f"no {name}"
     if isinstance(value, tuple):
-        return " + ".join(value) or f"no {name}"
+        return short(value)
     return value if isinstance(value, str) and value != "none" else f"{spaced(name)} {short(value)}"
 
 
@@ -98,5 +100,7 @@ def spaced(name):
 def short(value):
     """A value alone, for an axis that is named already."""
     if isinstance(value, tuple):
-        return " + ".join(value) or "none"
+        return " + ".join(map(short, value)) or "none"
+    if isinstance(value, Experiment):  # a teacher
+        return value.model
     return f"{value:g}" if isinstance(value, float) else str(value)
