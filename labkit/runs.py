@@ -13,6 +13,7 @@ Every file appears by renaming a complete one, so that a kill at any moment leav
 """
 
 import copy
+import dataclasses
 import hashlib
 import json
 import os
@@ -32,7 +33,7 @@ from safetensors.torch import load_file, save
 from torch import nn
 
 import labkit
-from labkit import data, models
+from labkit import data, engine, models
 from labkit.device import describe, resolve
 from labkit.distill import Distiller
 from labkit.errors import LabkitError
@@ -288,7 +289,8 @@ class _Training:
 
     def finish(self):
         """Read the test set, once, and close the entry."""
-        test_loss, test_acc = test(self.loaders["test"], self.model, nn.CrossEntropyLoss())
+        with engine.choose(self.loaders["test"].device).running(self.model):
+            test_loss, test_acc = test(self.loaders["test"], self.model, nn.CrossEntropyLoss())
         weights = {name: value.detach().cpu().contiguous() for name, value in self.model.state_dict().items()}
         _write(self.folder / "weights.safetensors", save(weights))
         best = self.progress.history[self.progress.best_epoch - 1]
@@ -340,7 +342,7 @@ def _environment(experiment, device):
         "labkit": labkit.__version__, "python": platform.python_version(), "torch": torch.__version__,
         "torchvision": torchvision.__version__, "platform": platform.platform(), "device": str(device),
         "device_name": describe(device), "data": experiment.data, "images_fingerprint": data.fingerprint(experiment.data),
-        "weights_fingerprint": experiment.init_digest,
+        "weights_fingerprint": experiment.init_digest, "engine": dataclasses.asdict(engine.choose(device)),
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }  # fmt: skip
 
