@@ -170,9 +170,7 @@ def test_one_bad_cell_costs_no_other_one(mixed):
 
 def test_at_the_end_one_sentence_names_the_cells_without_a_result(mixed):
     *_, outcome, _ = mixed[2].splitlines()
-    assert outcome == (
-        "study mixed: 4 of 8 runs finished; diverged: random, lr 1e+30; failed: nowhere.pt, lr 0.001 (there is no weights file nowhere.pt)"
-    )
+    assert outcome == "study mixed: 4 of 8 runs finished; diverged: random, lr 1e+30; failed: nowhere.pt, lr 0.001 (there is no weights file nowhere.pt)"
 
 
 def test_it_says_before_it_starts_how_long_it_will_take_and_nothing_in_between(mixed):
