@@ -4,6 +4,8 @@ import os
 import shutil
 import tempfile
 
+import pytest
+
 
 def pytest_configure(config):
     """Run the notebooks small, silent and from an empty run store, so that what is compared was really trained.
@@ -19,6 +21,16 @@ def pytest_configure(config):
         config.labkit_runs = os.environ["LABKIT_RUNS"]
     else:
         os.environ["LABKIT_RUNS"] = config.labkit_runs = tempfile.mkdtemp(prefix="labkit-test-runs-")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """With --dist=loadgroup a file stays in one process, as the cells of a notebook share a kernel and tests share fixtures,
+    but for the tests that name a group of their own.
+    """
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(item.path.name))
 
 
 def pytest_unconfigure(config):

@@ -6,6 +6,8 @@ import socket
 import subprocess
 import time
 import urllib.request
+from contextlib import contextmanager
+from pathlib import Path
 from urllib.error import URLError
 
 import nbformat
@@ -18,7 +20,7 @@ from solutions import ROOT, SOURCES, is_solution, put_back, solutions
 from labkit import checks
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def kit(tmp_path_factory, request):
     """The runs are those of the notebooks' own tests, which come first: the same experiment is not trained twice."""
     return Kit(tmp_path_factory.mktemp("student"), request.config.labkit_runs)
@@ -71,11 +73,15 @@ def test_the_command_offers_what_is_for_students(kit):
     assert kit.labkit("doctor").returncode == 0
 
 
-@pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
+# Each walk may go to another process: one after another they would take longer than all the other tests.
+WALKS = [pytest.param(path, marks=pytest.mark.xdist_group(f"kit-{path.stem}"), id=path.stem) for path in SOURCES]
+
+
+@pytest.mark.parametrize("source", WALKS)
 def test_stubs_raise_and_solved_again_the_notebook_runs(kit, source):
     """Every cell runs until a stub is met. It raises NotImplementedError; with its solution put in, the same cell runs."""
     walk = Walk(kit, source)
-    with kit.kernel(walk.notebook) as walk.client:
+    with kit.kernel(walk.notebook) as walk.client, walk.stubs_kept():
         for index, cell in enumerate(walk.notebook.cells):
             walk.execute(index, cell)
     assert walk.open == {} and walk.met == walk.expected
@@ -104,6 +110,16 @@ class Walk:
     def _note(self, found, place):
         for solution in found:
             self.open[solution.function], self.stubs[solution.function] = solution, place
+
+    @contextmanager
+    def stubs_kept(self):
+        """The files that are solved on the way get their stubs back: the other tests have the same kit."""
+        before = {place: place.read_text() for place in self.stubs.values() if isinstance(place, Path)}
+        try:
+            yield
+        finally:
+            for place, text in before.items():
+                place.write_text(text)
 
     def execute(self, index, cell):
         """Run the cell; where a stub stops it, put the solution in and run it again."""
