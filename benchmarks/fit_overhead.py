@@ -2,10 +2,12 @@
 
     python benchmarks/fit_overhead.py
 
-One epoch each, in turns, from the same weights; the ratio is taken pair by pair.
+One epoch each, in turns, from the same weights, both as PyTorch computes by itself (LABKIT_ENGINE=plain; what the engine brings
+is in epoch.py); the ratio is taken pair by pair.
 """
 
 import argparse
+import os
 import statistics
 import time
 
@@ -50,6 +52,7 @@ def main():
     parser.add_argument("--pairs", type=int, default=7)
     parser.add_argument("--images", type=int, default=3_125)
     args = parser.parse_args()
+    os.environ["LABKIT_ENGINE"] = "plain"
     device = default_device()
     loader = data.loader(data.load(f"shapes:{args.images}/10").train, 256, shuffle=True, transform=Normalize((0.5,) * 3, (0.25,) * 3), device=device)
     print(f"{describe(device)}; {args.images:,} images, batch 256; median of {args.pairs} pairs (lowest to highest)")

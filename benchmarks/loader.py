@@ -38,15 +38,15 @@ class PILImages(Dataset):
         return self.transform(Image.fromarray(self.arrays[index])), self.labels[index]
 
 
-def usual_loader(image_set, rotation, workers):
+def usual_loader(image_set, rotation, workers, batch_size=256):
     steps = [v2.RandomCrop(32, padding=4), v2.RandomHorizontalFlip(), *([v2.RandomRotation(15)] if rotation else [])]
     steps += [v2.PILToTensor(), v2.ToDtype(torch.float32, scale=True), v2.Normalize(MEAN, STD)]
-    return DataLoader(PILImages(image_set, v2.Compose(steps)), batch_size=256, shuffle=True, num_workers=workers, persistent_workers=workers > 0)
+    return DataLoader(PILImages(image_set, v2.Compose(steps)), batch_size, shuffle=True, num_workers=workers, persistent_workers=workers > 0)
 
 
-def labkit_loader(image_set, rotation):
+def labkit_loader(image_set, rotation, batch_size=256, device=None):
     steps = [transforms.RandomCrop(32, padding=4), transforms.RandomHorizontalFlip(), *([transforms.RandomRotation(15)] if rotation else [])]
-    return data.loader(image_set, 256, shuffle=True, transform=transforms.Compose([*steps, transforms.Normalize(MEAN, STD)]))
+    return data.loader(image_set, batch_size, shuffle=True, transform=transforms.Compose([*steps, transforms.Normalize(MEAN, STD)]), device=device)
 
 
 def images_per_second(loader, seconds):

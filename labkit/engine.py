@@ -43,7 +43,7 @@ class Engine:
 
 
 def choose(device):
-    """The `Engine` for `device`: what `benchmarks/engine.py` shows to be faster there; LABKIT_ENGINE=plain chooses nothing."""
+    """The `Engine` for `device`: what `benchmarks/epoch.py` shows to be faster there; LABKIT_ENGINE=plain chooses nothing."""
     plain = accepted("LABKIT_ENGINE", os.environ.get("LABKIT_ENGINE", "fast"), ENGINES) == "plain"
     return Engine() if plain or torch.device(device).type != "cpu" else Engine(channels_last=True, fused=True, live_taps=True)
 
