@@ -29,7 +29,7 @@ def train(dataloader, model, loss_fn, optimizer, before_step=None):
     before_step: called before each update, to set a learning rate. Losses and accuracies are those of
     each batch before its update, in training mode. Raises `NonFiniteLossError`.
     """
-    device = _device(model)
+    device = next(model.parameters()).device
     model.train()
     meter = Meter()
     for step, (images, labels) in enumerate(progress_bar(dataloader, desc="train")):
@@ -51,7 +51,7 @@ def train(dataloader, model, loss_fn, optimizer, before_step=None):
 
 def test(dataloader, model, loss_fn):
     """Evaluate on the data in evaluation mode; return (average loss, average accuracy) over the samples."""
-    device = _device(model)
+    device = next(model.parameters()).device
     model.eval()
     meter = Meter()
     with torch.inference_mode():
@@ -60,10 +60,6 @@ def test(dataloader, model, loss_fn):
             logits = model(images)
             meter.add(loss_fn(logits, labels), logits, labels)
     return meter.averages()
-
-
-def _device(model):
-    return next(model.parameters()).device
 
 
 def _need_finite(loss, where):
@@ -139,7 +135,7 @@ def fit(
     progress = progress or Progress(stopper=EarlyStopping(patience, mode))
     set_rate = _rate_setter(schedule, optimizer, progress.epoch * len(train_loader))
     evaluated = {name: loader for name, loader in (("valid", valid_loader), ("test", test_loader)) if loader is not None}
-    with engine.choose(_device(model)).running(model, optimizer):
+    with engine.choose(next(model.parameters()).device).running(model, optimizer):
         while progress.epoch < epochs and not progress.stopped:
             row = _epoch(progress.epoch + 1, train_loader, evaluated, model, losses, optimizer, set_rate)
             _advance(progress, row, model, monitor if valid_loader is not None else None)
