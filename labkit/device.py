@@ -27,11 +27,12 @@ def resolve(device=None, origin="device"):
     return torch.device(device)
 
 
-def describe(device):
-    """The device in words: the GPU's name, or the processor's with the number of threads in use."""
+def describe(device, threads=True):
+    """The device in words: the GPU's name, or the processor's and, unless `threads` is False, the number of threads in use."""
     if torch.device(device).type == "cuda":
         return torch.cuda.get_device_name(device)
-    return f"{_processor()}, {torch.get_num_threads()} threads"
+    count = torch.get_num_threads()
+    return _processor() + (f", {count} thread{'s' if count > 1 else ''}" if threads else "")
 
 
 def _processor():

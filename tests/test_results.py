@@ -1,11 +1,16 @@
 """The results gallery: from the tagged cells of executed notebooks to pages that say where their numbers come from."""
 
+import base64
+import re
+from pathlib import Path
+
 import nbformat
 import pytest
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from test_cli import run_cli
 
-from labkit.course.results import write_index
+from labkit.course.execute import Execution
+from labkit.course.results import write_index, write_page
 from labkit.runs import Experiment, RunStore, cite, cited, run
 
 TRAIN = """
@@ -46,11 +51,32 @@ def test_a_page_holds_what_is_tagged_and_where_it_comes_from(course, capsys):
     assert all((folder / f"01_two-{number}.png").read_bytes().startswith(b"\x89PNG") for number in (1, 2))
     page = (folder / "01_two.md").read_text()
     assert page.startswith("# 01 · Two runs\n\n## Curves\n\n![Curves](01_two-1.png)\n\n![Curves](01_two-2.png)\n\n## A table\n\n<table>\n")
-    assert "<th>&lt;b&gt;</th>\n<td>0.50</td>" in page and "style" not in page and "dataframe" not in page
+    assert "<tr><th>&lt;b&gt;</th><td>0.50</td></tr>\n" in page and "style" not in page and "dataframe" not in page
     origin = page[page.index("## Where this comes from") :]
     assert "Data: drawn images; 90 training images." in origin and "Device: " in origin and "torch 2." in origin
     assert "2 runs of 2 epochs, seeds 0 and 3; " in origin
     assert origin.endswith("    labkit results 01 --profile smoke --caption 'drawn images'\n")
+
+
+def test_the_cover_comes_first_and_once(tmp_path):
+    def shown(content, *tags):
+        output = new_output("display_data", {"image/png": base64.b64encode(content).decode()})
+        return new_code_cell(outputs=[output], metadata={"tags": ["results", *tags]})
+
+    cells = [
+        new_markdown_cell("# 01 · Two\n\n## One"),
+        shown(b"one"),
+        new_markdown_cell("## Two"),
+        shown(b"two", "cover"),
+        new_markdown_cell("## Three"),
+        shown(b"three"),
+    ]
+    execution = Execution(Path("01_two.ipynb"), new_notebook(cells=cells), 0.0)
+    page = write_page(execution, tmp_path, RunStore(tmp_path), "labkit results 01", "drawn images")
+    assert re.findall(r"^#+ .+|^!.+", page, re.M)[:7] == [
+        "# 01 · Two", "## Two", "![Two](01_two-1.png)", "## One", "![One](01_two-2.png)", "## Three", "![Three](01_two-3.png)",
+    ]  # fmt: skip
+    assert [path.read_bytes() for path in sorted(tmp_path.glob("*.png"))] == [b"two", b"one", b"three"]
 
 
 def test_the_command_on_a_page_names_the_data_that_were_asked_for(course, capsys, monkeypatch):

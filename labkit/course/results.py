@@ -1,6 +1,6 @@
 """The results gallery: what the notebooks found, as pages of Markdown with their figures, each with where it comes from.
 
-The cells whose figure or table belongs there carry the tag `results`.
+The cells whose figure or table belongs there carry the tag `results`; the figure that stands for the notebook also has `cover`.
 """
 
 import base64
@@ -10,7 +10,7 @@ import re
 from labkit.course.gallery import exhibits, title
 from labkit.runs import cited
 
-TAG = "results"
+TAG, COVER = "results", "cover"
 INTRO = """What the notebooks found on real images, a page for each: figures, tables, and under them the data, the device, the epochs and
 seeds of the runs, and the command that makes the page again. `labkit results` writes them from the run store; what is missing
 there is trained first."""
@@ -24,15 +24,12 @@ def write_page(execution, folder, store, command, caption):
     name, parts = execution.path.stem, [f"# {title(execution.notebook) or execution.path.stem}"]
     for old in folder.glob(f"{name}-*.png"):
         old.unlink()
-    heading = ""
-    for number, (above, kind, content) in enumerate(exhibits(execution.notebook, TAG), 1):
+    cover, heading = list(exhibits(execution.notebook, COVER)), ""
+    others = [exhibit for exhibit in exhibits(execution.notebook, TAG) if exhibit not in cover]
+    for number, (above, kind, content) in enumerate(cover + others, 1):
         if above != heading:
             parts.append(f"## {(heading := above)}")
-        if kind == "figure":
-            (folder / f"{name}-{number}.png").write_bytes(base64.b64decode(content))
-            parts.append(f"![{above}]({name}-{number}.png)")
-        else:
-            parts.append(_plain_table(content))
+        parts.append(_figure(folder / f"{name}-{number}.png", above, content) if kind == "figure" else _plain_table(content))
     parts.append(f"## Where this comes from\n\n{_origin(_runs(execution.notebook, store), caption)}\n\n    {command}")
     page = "\n\n".join(parts) + "\n"
     (folder / f"{name}.md").write_text(page, encoding="utf-8")
@@ -40,7 +37,7 @@ def write_page(execution, folder, store, command, caption):
 
 
 def write_index(folder):
-    """Write README.md: every page of `folder` with its first figure."""
+    """Write README.md: every page of `folder` with its first figure, which is its cover if it has one."""
     lines = ["# Results", INTRO]
     for page in sorted(folder.glob("*.md")):
         if page.name != "README.md":
@@ -50,10 +47,15 @@ def write_index(folder):
     (folder / "README.md").write_text("\n\n".join(lines) + "\n", encoding="utf-8")
 
 
+def _figure(path, caption, content):
+    path.write_bytes(base64.b64decode(content))
+    return f"![{caption}]({path.name})"
+
+
 def _plain_table(html):
-    """The table without the styles of the notebook: Markdown takes it as it is."""
-    table = re.search(r"<table.*</table>", html, re.S)[0]
-    return re.sub(r"\n\s*", "\n", re.sub(r'<(\w+) (?:border|class|style)="[^>]*>', r"<\1>", table))
+    """The table without the styles of the notebook, a row a line: Markdown takes it as it is."""
+    table = re.sub(r'<(\w+) (?:border|class|style)="[^>]*>', r"<\1>", re.search(r"<table.*</table>", html, re.S)[0])
+    return re.sub(r"\n(?=<t[hd][ >]|</tr)", "", re.sub(r"\n\s*", "\n", table))
 
 
 def _runs(notebook, store):
@@ -68,12 +70,13 @@ def _origin(runs, caption):
         return f"Data: {caption}. No training of the run store."
     sessions = [json.loads((run.path / "environment.json").read_text())[-1] for run in runs]
     devices = sorted({f"{session['device_name']}, torch {session['torch']}" for session in sessions})
-    epochs, seeds = _numbers({len(run.history) for run in runs}), _numbers({run.experiment.seed for run in runs})
+    epochs, seeds = _numbers({len(run.history) for run in runs}), {run.experiment.seed for run in runs}
+    seeds = f"seed{'s' if len(seeds) > 1 else ''} {_numbers(seeds)}"
     return "  \n".join(
         [
             f"Data: {caption}; {_numbers({session['train_images'] for session in sessions})} training images.",
             f"Device: {'; '.join(devices)}.",
-            f"{len(runs)} runs of {epochs} epochs, seeds {seeds}; {sum(run.seconds for run in runs) / 60:.0f} minutes of training.",
+            f"{len(runs)} runs of {epochs} epochs, {seeds}; {sum(run.seconds for run in runs) / 60:.0f} minutes of training.",
         ]
     )
 

@@ -52,7 +52,7 @@ class Local:
     @property
     def place(self):
         """The device in words."""
-        return describe(self.device).removesuffix(f", {torch.get_num_threads()} threads")
+        return describe(self.device, threads=False)
 
     def layouts(self, num_runs):
         """The ways to do `num_runs` runs among which the measurement decides."""
