@@ -43,7 +43,7 @@ def _parser():
 
 def _add_course(commands):
     run = commands.add_parser("run", help="execute the notebooks and write them, with an index of figures and tables")
-    run.add_argument("names", nargs="*", metavar="NOTEBOOK", help="beginnings of file names, such as 04 (default: all)")
+    run.add_argument("names", nargs="*", metavar="NOTEBOOK", help="beginnings of file names, such as 04 or L1 (default: all)")
     run.add_argument("--profile", default=os.environ.get("LABKIT_PROFILE", "smoke"), help="smoke, lab or report (default: LABKIT_PROFILE, else smoke)")
     run.add_argument("--notebooks", type=Path, default=Path("notebooks"), help="where the notebooks are (default: notebooks)")
     run.add_argument("--out", type=Path, default=Path("build"), help="where to write (default: build)")
@@ -86,9 +86,9 @@ def _need(extra):
 
 def _run(args):
     from labkit import data, profile
+    from labkit.notebooks import find
 
     with _need("notebooks"):
-        from labkit.checks.notebook import find
         from labkit.course import execute, gallery
     os.environ["LABKIT_PROFILE"] = args.profile
     current = profile.current()

@@ -13,7 +13,7 @@ import pytest
 from kit import Kit, make_environment, text_of
 from nbclient.exceptions import CellExecutionError
 from nbformat.v4 import new_code_cell, new_notebook
-from solutions import ROOT, SOURCES, is_solution, put_back, solutions
+from solutions import LECTURES, LESSONS, ROOT, SOURCES, is_solution, put_back, solutions
 
 from labkit import checks
 
@@ -43,7 +43,7 @@ def test_the_second_command_serves_the_notebooks(kit):
     finally:
         server.terminate()
         server.wait(timeout=60)
-    assert {path.name for path in SOURCES} | {"resnet18.py"} <= served
+    assert {path.name for path in SOURCES} | {"resnet18.py", "plain_nets.py"} <= served
 
 
 def fetch(address, seconds=60):
@@ -71,7 +71,7 @@ def test_the_command_offers_what_is_for_students(kit):
     assert kit.labkit("doctor").returncode == 0
 
 
-@pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("source", LESSONS, ids=lambda path: path.stem)
 def test_stubs_raise_and_solved_again_the_notebook_runs(kit, source):
     """Every cell runs until a stub is met. It raises NotImplementedError; with its solution put in, the same cell runs."""
     walk = Walk(kit, source)
@@ -80,6 +80,14 @@ def test_stubs_raise_and_solved_again_the_notebook_runs(kit, source):
             walk.execute(index, cell)
     assert walk.open == {} and walk.met == walk.expected
     assert walk.verdicts and all("[not_implemented]" in before and "passed" in after for before, after in walk.verdicts.values())
+
+
+@pytest.mark.parametrize("source", LECTURES, ids=lambda path: path.stem)
+def test_a_lecture_runs_as_it_is(kit, source):
+    notebook = nbformat.read(kit.folder / "notebooks" / source.name, as_version=4)
+    with kit.kernel(notebook) as client:
+        for index, cell in enumerate(notebook.cells):
+            client.execute_cell(cell, index)
 
 
 class Walk:
