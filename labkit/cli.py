@@ -2,7 +2,9 @@
 
 import argparse
 import os
+import shlex
 import sys
+import tempfile
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -43,15 +45,25 @@ def _parser():
 
 def _add_course(commands):
     run = commands.add_parser("run", help="execute the notebooks and write them, with an index of figures and tables")
-    run.add_argument("names", nargs="*", metavar="NOTEBOOK", help="beginnings of file names, such as 04 or L1 (default: all)")
-    run.add_argument("--profile", default=os.environ.get("LABKIT_PROFILE", "smoke"), help="smoke, lab or report (default: LABKIT_PROFILE, else smoke)")
-    run.add_argument("--notebooks", type=Path, default=Path("notebooks"), help="where the notebooks are (default: notebooks)")
-    run.add_argument("--out", type=Path, default=Path("build"), help="where to write (default: build)")
+    _add_notebooks(run, "smoke", Path("build"))
     run.add_argument("--in-place", action="store_true", help="store the outputs in the source notebooks: for maintainers")
     run.set_defaults(run=_run)
+    results = commands.add_parser("results", help="execute the notebooks and write their results as pages of Markdown")
+    _add_notebooks(results, "laptop", Path("docs/results"))
+    results.add_argument("--caption", help="the data in words, for the pages (default: its name)")
+    results.set_defaults(run=_results)
     release = commands.add_parser("release", help="write the student kit: the notebooks without solutions, and all that they need")
     release.add_argument("--out", type=Path, default=Path("build/kit.zip"), help="the zip to write (default: build/kit.zip)")
     release.set_defaults(run=_release)
+
+
+def _add_notebooks(parser, profile, out):
+    """The arguments of the commands that execute notebooks."""
+    accepted, default = "smoke, laptop, lab or report", os.environ.get("LABKIT_PROFILE", profile)
+    parser.add_argument("names", nargs="*", metavar="NOTEBOOK", help="beginnings of file names, such as 04 or L1 (default: all)")
+    parser.add_argument("--profile", default=default, help=f"{accepted} (default: LABKIT_PROFILE, else {profile})")
+    parser.add_argument("--notebooks", type=Path, default=Path("notebooks"), help="where the notebooks are (default: notebooks)")
+    parser.add_argument("--out", type=Path, default=out, help=f"where to write (default: {out})")
 
 
 def _doctor(args):
@@ -85,47 +97,79 @@ def _need(extra):
 
 
 def _run(args):
-    from labkit import data, profile
+    with _need("notebooks"):
+        from labkit.course import execute, gallery
+    executions = []
+    for execution in _executed(args, _run_folder(args.out / "runs")):
+        execute.write(execution, args.out / "notebooks")
+        if args.in_place and not execution.error:
+            execute.store_outputs(execution)
+        executions.append(execution)
+    gallery.write_index(executions, args.out / "index.html", args.profile, _data())
+    print(f"figures and tables: {args.out / 'index.html'}")
+    return 1 if any(execution.error for execution in executions) else 0
+
+
+def _results(args):
+    with _need("notebooks"):
+        from labkit.course import results
+        from labkit.runs import RunStore
+    runs, errors = _run_folder("runs"), 0
+    for execution in _executed(args, runs):
+        errors += execution.error is not None
+        if not execution.error:  # what stopped has no results
+            results.write_page(execution, args.out, RunStore(runs), _results_command(args, execution), args.caption or _data())
+    results.write_index(args.out)
+    print(f"results: {args.out / 'README.md'}")
+    return 1 if errors else 0
+
+
+def _results_command(args, execution):
+    """What makes the page of one notebook again."""
+    words = ["labkit", "results", execution.path.stem.partition("_")[0], "--profile", args.profile]
+    words += ["--caption", args.caption] if args.caption else []
+    return (f"LABKIT_DATA={shlex.quote(_data())} " if "LABKIT_DATA" in os.environ else "") + shlex.join(words)
+
+
+def _run_folder(default):
+    return os.environ.get("LABKIT_RUNS", default)
+
+
+def _data():
+    """The dataset of the profile at hand."""
+    from labkit import profile
+
+    return profile.current().data
+
+
+def _executed(args, runs):
+    """Execute the notebooks that `args` names, one after another, with `runs` as their run store; yield each `Execution`."""
+    from labkit import data
     from labkit.notebooks import find
 
     with _need("notebooks"):
-        from labkit.course import execute, gallery
+        from labkit.course import execute
     os.environ["LABKIT_PROFILE"] = args.profile
-    current = profile.current()
-    data.parse(current.data)
+    data.parse(_data())
     _need_writable(args.out)
-    variables = {
-        "LABKIT_PROGRESS": "off",
-        "LABKIT_RUNS": os.environ.get("LABKIT_RUNS", str(args.out / "runs")),
-        "LABKIT_DATA_ROOT": data.default_root(),
-    }
     # The kernels run in the notebooks' folder, so what is relative to this one has to be said in full.
-    variables = {name: value if value == "off" else str(Path(value).absolute()) for name, value in variables.items()}
-    executions = []
+    folders = {"LABKIT_RUNS": runs, "LABKIT_DATA_ROOT": data.default_root()}
+    variables = {"LABKIT_PROGRESS": "off"} | {name: str(Path(folder).absolute()) for name, folder in folders.items()}
     for path in find(args.notebooks, args.names):
-        executions.append(_execute_one(execute, path, variables, args))
-    gallery.write_index(executions, args.out / "index.html", current.name, current.data)
-    print(f"figures and tables: {args.out / 'index.html'}")
-    return 1 if any(execution.error for execution in executions) else 0
+        print(f"{path.stem} … ", end="", flush=True)
+        execution = execute.execute(path, variables)
+        print(f"{execution.seconds:.0f} s" if execution.error is None else f"stopped at {execution.error}")
+        yield execution
 
 
 def _need_writable(folder):
     """Say so before hours of training, not after."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "index.html").touch()
+        with tempfile.TemporaryFile(dir=folder):
+            pass
     except OSError as error:
         raise LabkitError(f"cannot write to {folder} ({error.strerror}); name another folder with --out") from error
-
-
-def _execute_one(execute, path, variables, args):
-    print(f"{path.stem} … ", end="", flush=True)
-    execution = execute.execute(path, variables)
-    execute.write(execution, args.out / "notebooks")
-    if args.in_place and not execution.error:
-        execute.store_outputs(execution)
-    print(f"{execution.seconds:.0f} s" if execution.error is None else f"stopped at {execution.error}")
-    return execution
 
 
 if __name__ == "__main__":

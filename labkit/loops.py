@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import nn
 
+from labkit import engine
 from labkit.errors import LabkitError, accepted
 from labkit.metrics import Meter
 from labkit.progress import progress_bar
@@ -28,7 +29,7 @@ def train(dataloader, model, loss_fn, optimizer, before_step=None):
     before_step: called before each update, to set a learning rate. Losses and accuracies are those of
     each batch before its update, in training mode. Raises `NonFiniteLossError`.
     """
-    device = next(model.parameters()).device
+    device = _device(model)
     model.train()
     meter = Meter()
     for step, (images, labels) in enumerate(progress_bar(dataloader, desc="train")):
@@ -50,7 +51,7 @@ def train(dataloader, model, loss_fn, optimizer, before_step=None):
 
 def test(dataloader, model, loss_fn):
     """Evaluate on the data in evaluation mode; return (average loss, average accuracy) over the samples."""
-    device = next(model.parameters()).device
+    device = _device(model)
     model.eval()
     meter = Meter()
     with torch.inference_mode():
@@ -59,6 +60,10 @@ def test(dataloader, model, loss_fn):
             logits = model(images)
             meter.add(loss_fn(logits, labels), logits, labels)
     return meter.averages()
+
+
+def _device(model):
+    return next(model.parameters()).device
 
 
 def _need_finite(loss, where):
@@ -122,6 +127,8 @@ def fit(
     which training stops. on_epoch: functions called with the `Progress` after each epoch. progress: a
     `Progress` to go on from, with model and optimizer in their state of then.
 
+    It trains with the `Engine` that is chosen for the model's device: the same numbers up to rounding, sooner.
+
     Returns the `Progress`. On a non-finite loss the model gets its weights of the last finished epoch back
     and `NonFiniteLossError` is raised. Ctrl-C passes through: what `on_epoch` has saved can be resumed.
     """
@@ -132,13 +139,14 @@ def fit(
     progress = progress or Progress(stopper=EarlyStopping(patience, mode))
     set_rate = _rate_setter(schedule, optimizer, progress.epoch * len(train_loader))
     evaluated = {name: loader for name, loader in (("valid", valid_loader), ("test", test_loader)) if loader is not None}
-    while progress.epoch < epochs and not progress.stopped:
-        row = _epoch(progress.epoch + 1, train_loader, evaluated, model, losses, optimizer, set_rate)
-        _advance(progress, row, model, monitor if valid_loader is not None else None)
-        if verbose:
-            print(_line(row, epochs))
-        for callback in on_epoch:
-            callback(progress)
+    with engine.choose(_device(model)).running(model, optimizer):
+        while progress.epoch < epochs and not progress.stopped:
+            row = _epoch(progress.epoch + 1, train_loader, evaluated, model, losses, optimizer, set_rate)
+            _advance(progress, row, model, monitor if valid_loader is not None else None)
+            if verbose:
+                print(_line(row, epochs))
+            for callback in on_epoch:
+                callback(progress)
     if progress.best_weights is not None:
         model.load_state_dict(progress.best_weights)
     return progress

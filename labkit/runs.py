@@ -13,10 +13,12 @@ Every file appears by renaming a complete one, so that a kill at any moment leav
 """
 
 import copy
+import dataclasses
 import hashlib
 import json
 import os
 import platform
+import re
 import time
 import zipfile
 from contextlib import contextmanager
@@ -32,7 +34,7 @@ from safetensors.torch import load_file, save
 from torch import nn
 
 import labkit
-from labkit import data, models
+from labkit import data, engine, models
 from labkit.device import describe, resolve
 from labkit.distill import Distiller
 from labkit.errors import LabkitError
@@ -110,14 +112,18 @@ class RunStore:
             print(f"run {experiment.key} is damaged: {error}")
             return None
 
+    def find(self, key):
+        """The finished `Run` of this key, None if there is none that this version of labkit can read."""
+        try:
+            experiment = Experiment.from_dict(_read_json(self.root / key / "experiment.json"))
+        except (ValueError, TypeError):
+            return None  # another schema version, or unreadable
+        return self.load(experiment) if experiment.key == key else None
+
     def all(self):
         """Every finished run that this version of labkit can read."""
         for path in sorted(self.root.glob("*/experiment.json")):
-            try:
-                experiment = Experiment.from_dict(_read_json(path))
-            except (ValueError, TypeError):
-                continue  # another schema version, or unreadable
-            if path.parent.name == experiment.key and (found := self.load(experiment)):
+            if found := self.find(path.parent.name):
                 yield found
 
     def set_aside(self, folder, reason):
@@ -155,6 +161,22 @@ def _unwritable(folder, error):
     return LabkitError(f"the run folder {folder} cannot be written ({error.strerror or error}); choose another one with LABKIT_RUNS")
 
 
+_CITED = "kept as run"
+_KEYS_A_LINE = 6
+
+
+def cite(runs):
+    """Print the keys of `runs`, so that who reads a notebook finds its runs in the store; see `cited`."""
+    keys = list(dict.fromkeys(run.key for run in runs))
+    for start in range(0, len(keys), _KEYS_A_LINE):
+        print(_CITED, *keys[start : start + _KEYS_A_LINE])
+
+
+def cited(text):
+    """The keys that `cite` has printed, each once, in their order. text: the output of a notebook."""
+    return list(dict.fromkeys(re.findall(r"[0-9a-f]{16}", " ".join(re.findall(rf"^{_CITED}.*$", text, re.M)))))
+
+
 def run(experiment, store=None, device=None, verbose=True, on_epoch=()):
     """Return the finished `Run` of `experiment`: from the store if it is there, else resumed, else trained, its teacher first.
 
@@ -165,13 +187,19 @@ def run(experiment, store=None, device=None, verbose=True, on_epoch=()):
     raise ends the call; the run can be resumed. Raises `LabkitError` and, after the last good epoch has been
     kept, `NonFiniteLossError`.
     """
-    store = store or RunStore()
+    finished = _run(experiment, store or RunStore(), device, verbose, on_epoch)
+    if verbose:
+        cite([finished])
+    return finished
+
+
+def _run(experiment, store, device, verbose, on_epoch):
     try:
         if finished := store.read(experiment):
             return _told(finished, on_epoch)
     except DamagedError:
         pass  # looked at again with the entry locked
-    teacher = run(experiment.teacher, store, device, verbose) if experiment.teacher else None
+    teacher = _run(experiment.teacher, store, device, verbose, ()) if experiment.teacher else None
     with store.lock(experiment):
         if finished := _or_set_aside(store, experiment, lambda: store.read(experiment)):
             return _told(finished, on_epoch)
@@ -288,7 +316,8 @@ class _Training:
 
     def finish(self):
         """Read the test set, once, and close the entry."""
-        test_loss, test_acc = test(self.loaders["test"], self.model, nn.CrossEntropyLoss())
+        with engine.choose(self.loaders["test"].device).running(self.model):
+            test_loss, test_acc = test(self.loaders["test"], self.model, nn.CrossEntropyLoss())
         weights = {name: value.detach().cpu().contiguous() for name, value in self.model.state_dict().items()}
         _write(self.folder / "weights.safetensors", save(weights))
         best = self.progress.history[self.progress.best_epoch - 1]
@@ -340,7 +369,7 @@ def _environment(experiment, device):
         "labkit": labkit.__version__, "python": platform.python_version(), "torch": torch.__version__,
         "torchvision": torchvision.__version__, "platform": platform.platform(), "device": str(device),
         "device_name": describe(device), "data": experiment.data, "images_fingerprint": data.fingerprint(experiment.data),
-        "weights_fingerprint": experiment.init_digest,
+        "weights_fingerprint": experiment.init_digest, "engine": dataclasses.asdict(engine.choose(device)),
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }  # fmt: skip
 

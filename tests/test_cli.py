@@ -45,7 +45,7 @@ def test_run_goes_on_after_a_notebook_that_fails_and_exits_with_1(course, capsys
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["run", "--profile", "smok"], "labkit: unknown profile 'smok' (did you mean 'smoke'?); accepted: smoke, lab, report\n"),
+        (["run", "--profile", "smok"], "labkit: unknown profile 'smok' (did you mean 'smoke'?); accepted: smoke, laptop, lab, report\n"),
         (["run", "07"], "labkit: no notebook starts with '07'; accepted: 01_one\n"),
         (["run", "--notebooks", "elsewhere"], f"labkit: there are no numbered notebooks in elsewhere; {WHERE}\n"),
         (["run", "--out", "notebooks/01_one.ipynb"], "labkit: cannot write to notebooks/01_one.ipynb (File exists); name another folder with --out\n"),

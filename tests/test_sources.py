@@ -496,6 +496,25 @@ def test_an_empty_folder_is_refused(tmp_path):
         read(tmp_path)
 
 
+def test_a_folder_below_the_data_root_is_called_the_same_from_everywhere(folder, tmp_path, monkeypatch):
+    name = f"imagefolder:{folder.name}"
+    monkeypatch.setenv("LABKIT_DATA_ROOT", str(folder.parent))
+    for place in (tmp_path / "a", tmp_path / "b"):
+        place.mkdir()
+        monkeypatch.chdir(place)
+        assert load(name).name == name and data.fingerprint(name) == data.fingerprint(f"imagefolder:{folder}")
+    monkeypatch.delenv("LABKIT_DATA_ROOT")
+    assert len(load(name, root=folder.parent).train) == 3 and data.fingerprint(name) is None
+
+
+def test_a_folder_here_goes_before_one_of_that_name_below_the_data_root(folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("LABKIT_DATA_ROOT", str(folder.parent))
+    (tmp_path / "here" / folder.name).mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "here")
+    with one_sentence(f"{folder.name} holds no folder train/"):
+        load(f"imagefolder:{folder.name}")
+
+
 # --- fingerprint -------------------------------------------------------------------------------
 
 

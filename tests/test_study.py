@@ -22,7 +22,7 @@ from interrupting import interrupt
 from sentences import one_sentence
 
 from labkit.experiment import Experiment
-from labkit.runs import RunStore, run
+from labkit.runs import RunStore, cited, run
 from labkit.study import Study, grid
 from labkit.study.cells import cells, in_words
 from labkit.study.cluster import Cluster, NotSharedError
@@ -169,16 +169,14 @@ def test_one_bad_cell_costs_no_other_one(mixed):
 
 
 def test_at_the_end_one_sentence_names_the_cells_without_a_result(mixed):
-    *_, last = mixed[2].splitlines()
-    assert last == (
-        "study mixed: 4 of 8 runs finished; diverged: random, lr 1e+30; failed: nowhere.pt, lr 0.001 (there is no weights file nowhere.pt)"
-    )
+    *_, outcome, _ = mixed[2].splitlines()
+    assert outcome == "study mixed: 4 of 8 runs finished; diverged: random, lr 1e+30; failed: nowhere.pt, lr 0.001 (there is no weights file nowhere.pt)"
 
 
 def test_it_says_before_it_starts_how_long_it_will_take_and_nothing_in_between(mixed):
     first, *others = mixed[2].splitlines()
     assert first.startswith("study mixed: 8 of 8 runs to train on ") and ", 2 runs side by side; the short size: about " in first
-    assert len(others) == 1  # the other line is that of the end: what the processes print goes to the log
+    assert len(others) == 2  # the outcome, and where it is kept: what the processes print goes to the log
     assert "weights file" in (mixed[0].store.root / ".studies" / "mixed.log").read_text()
 
 
@@ -224,7 +222,9 @@ def test_what_is_finished_or_has_diverged_is_read_by_another_session(mixed, forb
     study, table, _ = mixed
     learned = [e for e in study.experiments if e.init == "random" and e.seed == 0]
     again, said = say(Study("again", learned, seeds=2, store=RunStore(study.store.root)).run)
-    assert said == "study again: 4 of 6 runs finished; diverged: lr 1e+30\n"
+    outcome, kept = said.splitlines()
+    assert outcome == "study again: 4 of 6 runs finished; diverged: lr 1e+30"
+    assert cited(kept) == list(table["key"][:4]) and kept.startswith("kept as run ")
     assert list(again["state"]) == list(table["state"])[:6] and list(again["test_acc"].dropna()) == list(table["test_acc"].dropna())
 
 
@@ -490,7 +490,7 @@ def test_ray_goes_on_with_a_run_whose_worker_is_killed_and_trains_no_epoch_twice
     monkeypatch.setattr(Records, "epochs", kill_once)
     monkeypatch.setattr("labkit.study.cluster._TICK", 0.02)
     table, said = say(study.run, "ray", gpus_per_run=0)
-    assert killed and said.count("\n") == 2, said  # Ray's words on the dead worker are in the log
+    assert killed and said.count("\n") == 3, said  # Ray's words on the dead worker are in the log
     assert set(table["state"]) == {"finished"} and list(table["epochs"]) == [LONG["epochs"]] * 3
     for experiment in study.experiments:
         assert_kept(study.store, experiment, kept[experiment])

@@ -16,24 +16,29 @@ def write_index(executions, path, profile, data):
 def _entry(execution):
     return {
         "name": execution.path.stem,
-        "title": _title(execution.notebook) or execution.path.stem,
+        "title": title(execution.notebook) or execution.path.stem,
         "seconds": execution.seconds,
         "error": execution.error,
-        "exhibits": list(_exhibits(execution.notebook)),
+        "exhibits": list(exhibits(execution.notebook)),
     }
 
 
-def _title(notebook):
+def title(notebook):
+    """The first heading of a notebook, None without one."""
     headings = (match for cell in notebook.cells if cell.cell_type == "markdown" for match in re.finditer(r"^# (.+)$", cell.source, re.M))
     return next((heading[1] for heading in headings), None)
 
 
-def _exhibits(notebook):
-    """(caption, kind, content) of every figure and table; the caption is the heading it stands under."""
+def exhibits(notebook, tag=None):
+    """(caption, kind, content) of every figure and table, of the cells with `tag` if it is given; the caption is the heading it
+    stands under, kind "figure" (content: PNG in base64) or "table" (content: HTML).
+    """
     caption = ""
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
             caption = (re.findall(r"^#+ (.+?)(?:  +\(.*\))?$", cell.source, re.M) or [caption])[-1].replace("`", "")
+        if tag and tag not in cell.metadata.get("tags", []):
+            continue
         for output in cell.get("outputs", []):
             content = output.get("data", {})
             if "image/png" in content:

@@ -36,13 +36,13 @@ def load(name, root=None):
     """Load a dataset and print what was loaded.
 
     name: `cifar10` (downloaded below `root` if missing), `imagefolder:PATH` or `imagefolder:PATH@SIZE` (a folder with
-    train/, test/ and perhaps validation/, in each a folder for every class),
+    train/, test/ and perhaps validation/, in each a folder for every class; found below `root`, too),
     `shapes` (50,000 + 10,000 drawn images) or `shapes:TRAIN/TEST` with other numbers.
     root: where downloads live; default `LABKIT_DATA_ROOT` or `data/`. One dataset is never put in the
     place of another: what cannot be loaded raises `LabkitError`. A second call
     returns the same object, unless a folder of images has changed.
     """
-    source, argument = parse(name)
+    source, argument = parse(name, root)
     return _load(name, source, argument, Path(root or default_root()), fingerprint(name))
 
 
@@ -53,15 +53,15 @@ def default_root():
 
 def fingerprint(name, root=None):
     """A cheap identity of a dataset's content (it reads no pixel), or None if the data is not on this machine."""
-    source, argument = parse(name)
+    source, argument = parse(name, root)
     if source == "imagefolder":
         path = argument[0]
         return imagefolder.fingerprint(path) if path.is_dir() else None
     return cifar10.CIFAR10.tgz_md5 if source == "cifar10" else f"shapes version {shapes.VERSION}"
 
 
-def parse(name):
-    """Split a dataset name into (source, argument); raises `LabkitError` that lists the accepted forms."""
+def parse(name, root=None):
+    """Split a dataset name into (source, argument); raises `LabkitError` that lists the accepted forms. root: see `load`."""
     if name == "cifar10":
         return name, None
     if name == "shapes":
@@ -69,8 +69,14 @@ def parse(name):
     if match := re.fullmatch(r"shapes:(\d+)/(\d+)", str(name)):
         return "shapes", _need_images(int(match[1]), int(match[2]))
     if match := re.fullmatch(r"imagefolder:(.+?)(?:@(\d+))?", str(name)):
-        return "imagefolder", (Path(match[1]).expanduser(), _need_size(name, match[2]))
+        return "imagefolder", (_folder(Path(match[1]).expanduser(), root), _need_size(name, match[2]))
     raise LabkitError(f"unknown dataset {name!r}; accepted: {_ACCEPTED}")
+
+
+def _folder(path, root):
+    """`path`, or the folder of that name below `root`: a dataset is then called the same from wherever it is used."""
+    below = Path(root or default_root()) / path
+    return below if below.is_dir() and not path.is_dir() else path
 
 
 def _need_images(train, test):

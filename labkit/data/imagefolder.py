@@ -51,7 +51,7 @@ def fingerprint(root):
 def _listing(root):
     """{"train": …, "test": … and, where there is one, "valid": …}, the files of each as `_list` gives them."""
     if not root.is_dir():
-        raise LabkitError(f"there is no folder {root}; give the folder that holds train/ and test/ as imagefolder:PATH")
+        raise LabkitError(f"there is no folder {root}; give the folder that holds train/ and test/ as imagefolder:PATH, in full or below LABKIT_DATA_ROOT")
     folders = {part: next((root / name for name in names if (root / name).is_dir()), None) for part, names in FOLDERS.items()}
     for part in ("train", "test"):
         if folders[part] is None:

@@ -11,7 +11,7 @@ from labkit import plots
 from labkit.device import resolve
 from labkit.errors import LabkitError, accepted
 from labkit.progress import progress_bar
-from labkit.runs import RunStore
+from labkit.runs import RunStore, cite
 from labkit.study.cells import cells, in_words, short, spaced, varied_fields
 from labkit.study.cluster import Cluster
 from labkit.study.estimate import make_plan
@@ -78,6 +78,7 @@ class Study:
         if pending := {e: self._records.epochs_to_go(e) for e in self.experiments if self._records.state(e) not in (FINISHED, DIVERGED)}:
             self._train(executor, pending)
         print(f"study {self.name}: {self._outcome()}")
+        cite(filter(None, map(self._records.finished, self.experiments)))
         return self.table()
 
     def _executor(self, on, device, processes, gpus_per_run):

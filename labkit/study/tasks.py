@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import nn
 
-from labkit import data
+from labkit import data, engine
 from labkit.device import resolve
 from labkit.errors import LabkitError
 from labkit.loops import NonFiniteLossError, test, train
@@ -69,11 +69,12 @@ def probe(experiment, device, threads):
     def updates(count):
         return _seconds(train, itertools.islice(batches, count), model, nn.CrossEntropyLoss(), optimizer)
 
-    updates(1)  # the first one also starts thread pools, and chooses and loads kernels
-    once = updates(1)
-    count = min(_PROBE_UPDATES, int(_PROBE_SECONDS / once))
-    update = updates(count) / count if count > 1 else once
-    evaluation = _seconds(test, [next(batches)], model, nn.CrossEntropyLoss()) / loader.batch_size
+    with engine.choose(loader.device).running(model, optimizer):
+        updates(1)  # the first one also starts thread pools, and chooses and loads kernels
+        once = updates(1)
+        count = min(_PROBE_UPDATES, int(_PROBE_SECONDS / once))
+        update = updates(count) / count if count > 1 else once
+        evaluation = _seconds(test, [next(batches)], model, nn.CrossEntropyLoss()) / loader.batch_size
     return Cost(setup, update, evaluation, _seconds(_keep, model, optimizer), len(splits.train), len(splits.test))
 
 
