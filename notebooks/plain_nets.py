@@ -136,4 +136,4 @@ def _cifar_nets(prefix, depths, **sizes):
 globals().update(_stacks(20))  # sigmoid20, sigmoid_bn20, relu20, relu_bn20
 globals().update(_cifar_nets("", (20, 32, 44, 56, 110)))  # plain20, residual20, …: those of the paper
 globals().update(_cifar_nets("small_", (8, 20, 44), channels=(8, 16, 32), shrink=2))
-globals().update(_cifar_nets("tiny_", (8, 20, 32), channels=(8, 16, 32), shrink=4))
+globals().update(_cifar_nets("tiny_", (8, 14, 32), channels=(8, 16, 32), shrink=4))
