@@ -60,7 +60,7 @@ def _add_course(commands):
 def _add_notebooks(parser, profile, out):
     """The arguments of the commands that execute notebooks."""
     accepted, default = "smoke, laptop, lab or report", os.environ.get("LABKIT_PROFILE", profile)
-    parser.add_argument("names", nargs="*", metavar="NOTEBOOK", help="beginnings of file names, such as 04 (default: all)")
+    parser.add_argument("names", nargs="*", metavar="NOTEBOOK", help="beginnings of file names, such as 04 or L1 (default: all)")
     parser.add_argument("--profile", default=default, help=f"{accepted} (default: LABKIT_PROFILE, else {profile})")
     parser.add_argument("--notebooks", type=Path, default=Path("notebooks"), help="where the notebooks are (default: notebooks)")
     parser.add_argument("--out", type=Path, default=out, help=f"where to write (default: {out})")
@@ -145,9 +145,9 @@ def _data():
 def _executed(args, runs):
     """Execute the notebooks that `args` names, one after another, with `runs` as their run store; yield each `Execution`."""
     from labkit import data
+    from labkit.notebooks import find
 
     with _need("notebooks"):
-        from labkit.checks.notebook import find
         from labkit.course import execute
     os.environ["LABKIT_PROFILE"] = args.profile
     data.parse(_data())

@@ -1,4 +1,4 @@
-"""The solutions of the source notebooks, and how they fit into the stubs of the kit."""
+"""The source notebooks, their solutions, and how these fit into the stubs of the kit."""
 
 import ast
 import re
@@ -7,10 +7,13 @@ from pathlib import Path
 
 import nbformat
 
+from labkit import notebooks
 from labkit.course.release import STUB
 
 ROOT = Path(__file__).parents[1]
-SOURCES = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
+SOURCES = notebooks.paths(ROOT / "notebooks")
+LESSONS = notebooks.paths(ROOT / "notebooks", notebooks.LESSONS)  # those with exercises
+LECTURES = notebooks.paths(ROOT / "notebooks", notebooks.LECTURES)
 REGION = re.compile(r"^ *### BEGIN SOLUTION\n(.*?)^ *### END SOLUTION$", re.S | re.M)
 _STUB = re.compile("\n".join(rf" *{re.escape(line)}" for line in STUB.split("\n")))
 

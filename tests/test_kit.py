@@ -15,7 +15,7 @@ import pytest
 from kit import Kit, make_environment, text_of
 from nbclient.exceptions import CellExecutionError
 from nbformat.v4 import new_code_cell, new_notebook
-from solutions import ROOT, SOURCES, is_solution, put_back, solutions
+from solutions import LECTURES, LESSONS, ROOT, SOURCES, is_solution, put_back, solutions
 
 from labkit import checks
 
@@ -45,7 +45,7 @@ def test_the_second_command_serves_the_notebooks(kit):
     finally:
         server.terminate()
         server.wait(timeout=60)
-    assert {path.name for path in SOURCES} | {"resnet18.py"} <= served
+    assert {path.name for path in SOURCES} | {"resnet18.py", "plain_nets.py"} <= served
 
 
 def fetch(address, seconds=60):
@@ -74,7 +74,7 @@ def test_the_command_offers_what_is_for_students(kit):
 
 
 # Each walk may go to another process: one after another they would take longer than all the other tests.
-WALKS = [pytest.param(path, marks=pytest.mark.xdist_group(f"kit-{path.stem}"), id=path.stem) for path in SOURCES]
+WALKS = [pytest.param(path, marks=pytest.mark.xdist_group(f"kit-{path.stem}"), id=path.stem) for path in LESSONS]
 
 
 @pytest.mark.parametrize("source", WALKS)
@@ -91,6 +91,15 @@ def test_stubs_raise_and_solved_again_the_notebook_runs(kit, source):
                 break
     assert walk.open == {} and walk.met == walk.expected
     assert walk.verdicts and all("[not_implemented]" in before and "passed" in after for before, after in walk.verdicts.values())
+
+
+@pytest.mark.parametrize("source", LECTURES, ids=lambda path: path.stem)
+def test_a_lecture_finds_all_that_it_imports(kit, source):
+    """Its cells run as tests of their own; what the kit could lack is what its first cell imports."""
+    notebook = nbformat.read(kit.folder / "notebooks" / source.name, as_version=4)
+    first = next(index for index, cell in enumerate(notebook.cells) if cell.cell_type == "code")
+    with kit.kernel(notebook) as client:
+        client.execute_cell(notebook.cells[first], first)
 
 
 class Walk:

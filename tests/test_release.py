@@ -11,7 +11,7 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 from sentences import one_sentence
-from solutions import ROOT, SOURCES, Solution, is_solution, solutions, solved, solved_notebook
+from solutions import LECTURES, ROOT, SOURCES, Solution, is_solution, solutions, solved, solved_notebook
 
 from labkit import cli
 from labkit.course import release
@@ -36,7 +36,8 @@ def folder(kit, tmp_path_factory):
 
 
 def test_the_kit_holds_what_a_student_needs_and_nothing_for_grading(kit):
-    assert {"README.md", "pyproject.toml", "constraints.txt", "environment.yml", "labkit/cli.py", "notebooks/resnet18.py"} <= set(kit)
+    assert {"README.md", "pyproject.toml", "constraints.txt", "environment.yml", "labkit/cli.py"} <= set(kit)
+    assert {"notebooks/resnet18.py", "notebooks/plain_nets.py"} <= set(kit)
     assert [name for name in kit if name.endswith(".ipynb")] == [f"notebooks/{path.name}" for path in SOURCES]
     top = {name.split("/")[0] for name in kit}
     assert top == {"README.md", ".gitignore", "pyproject.toml", "constraints.txt", "environment.yml", "labkit", "notebooks"}
@@ -77,6 +78,15 @@ def test_the_readme_lists_every_exercise_and_its_two_commands_come_first(kit):
     assert commands[:2] == ['python -m pip install -c constraints.txt -e ".[notebooks]"', "python -m jupyterlab notebooks"]
     text = "\n".join(cell.source for path in SOURCES for cell in nbformat.read(path, as_version=4).cells)
     assert kit["README.md"].count(" min | ") == len(re.findall(r"^## Exercise \d", text, re.M)) >= 9
+
+
+def test_lectures_go_to_the_students_as_they_are(kit):
+    assert [path.stem for path in LECTURES] == ["L1_vanishing_gradients", "L2_degradation"]
+    for path in LECTURES:
+        source, theirs = nbformat.read(path, as_version=4), nbformat.reads(kit[f"notebooks/{path.name}"], as_version=4)
+        assert [cell.source for cell in theirs.cells] == [cell.source for cell in source.cells]
+        assert path.stem in kit["README.md"]
+    assert kit["notebooks/plain_nets.py"] == (ROOT / "notebooks" / "plain_nets.py").read_text()
 
 
 def test_the_default_profile_of_the_kit_is_lab(kit):

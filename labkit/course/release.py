@@ -14,8 +14,8 @@ from nbgrader import preprocessors
 from traitlets.config import Config
 
 import labkit
-from labkit.checks.notebook import find
 from labkit.errors import LabkitError
+from labkit.notebooks import LECTURES, find
 
 FOLDER = "labkit-kit"  # what the zip unpacks to
 EXTRAS = ("test", "authoring")  # of pyproject.toml, which students do not need
@@ -125,7 +125,8 @@ def _project(root):
 
 def _readme(notebooks):
     rows = [row for path in notebooks for row in _exercises(path)]
-    return _TEMPLATES.get_template("kit.md.jinja").render(version=labkit.__version__, rows=rows, folder=FOLDER)
+    lectures = [path.stem for path in notebooks if path.match(LECTURES)]
+    return _TEMPLATES.get_template("kit.md.jinja").render(version=labkit.__version__, rows=rows, lectures=lectures, folder=FOLDER)
 
 
 def _exercises(path):
