@@ -163,6 +163,8 @@ def _need_honest_layout(infos, limits):
         raise Refused(f"holds {len(infos):,} entries, more than {limits.entries:,}; hand in what `labkit submit` writes")
     # At least this long is an entry. Where two share bytes, a small file unpacks to a huge one: D. Fifield, "A better zip bomb", 2019.
     spans = sorted((info.header_offset, info.header_offset + 30 + len(info.orig_filename) + info.compress_size) for info in infos)
+    if spans and spans[0][0] < 0:
+        raise Refused("cannot be read as a zip: its entries are said to lie before its beginning")
     if any(end > start for (_, end), (start, _) in itertools.pairwise(spans)):
         raise Refused("holds entries that overlap, as in a zip bomb")
 

@@ -266,9 +266,8 @@ def _need_fit(found, wanted):
     """Names, shapes and types must be those of the network; names the first that is not."""
     for name in [*wanted, *found]:
         if found.get(name) != wanted.get(name):
-            raise Refused(
-                f"holds other weights than its experiment: {shown(name)} is {_in_words(found.get(name))} there and {_in_words(wanted.get(name))} here"
-            )
+            there, here = _in_words(found.get(name)), _in_words(wanted.get(name))
+            raise Refused(f"does not fit the network of its experiment: {shown(name)} is {there} in the file and {here} in the network")
 
 
 def _in_words(entry):
