@@ -686,7 +686,7 @@ def mutated(value, draw):
 
 def test_whatever_stands_in_a_record_nothing_is_raised(store, tmp_path):
     draw = random.Random(2)
-    for number in range(250):
+    for number in range(150):
         folder = Path(shutil.copytree(store.path(STOPPING), tmp_path / str(number)))
         for name in draw.sample(("experiment.json", "environment.json", "result.json"), 1 + number % 2):
             (folder / name).write_text(json.dumps(mutated(read(folder / name), draw)))
