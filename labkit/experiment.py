@@ -32,6 +32,7 @@ AUGMENTATIONS = {
     "noise": lambda side: transforms.GaussianNoise(sigma=0.05),
     "cutout": lambda side: transforms.Cutout(side // 4),
 }
+MAX_TEACHERS = 10  # experiments in one record, each the teacher of the one before
 OPTIMIZERS = ("adam", "adamw", "sgd")
 
 
@@ -98,17 +99,19 @@ class Experiment:
         """Bring a value to its field's type, so that lr=1 and lr=1.0 are the same experiment."""
         value = getattr(self, field.name)
         if field.type in (int, float):
-            if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value) or (field.type is int and value != int(value)):
+            if not _is_number(value, whole=field.type is int):
                 raise LabkitError(f"{field.name} must be a {'whole ' if field.type is int else ''}number, not {value!r}")
             object.__setattr__(self, field.name, field.type(value))
-        if field.type is str and isinstance(value, os.PathLike):
+        if field.type is str:
+            if not isinstance(value, (str, os.PathLike)):
+                raise LabkitError(f"{field.name} must be a name, not {value!r}")
             object.__setattr__(self, field.name, os.fspath(value))
         if field.type == tuple[str, ...]:
-            if not isinstance(value, (str, tuple, list)):
+            if not isinstance(value, (str, tuple, list)) or not all(isinstance(name, str) for name in value):
                 raise LabkitError(f"{field.name} must be a name or a tuple of names, not {value!r}")
             object.__setattr__(self, field.name, (value,) if isinstance(value, str) else tuple(value))
         if field.type == tuple[float, ...]:
-            if not isinstance(value, (tuple, list)) or not all(isinstance(share, Real) for share in value):
+            if not isinstance(value, (tuple, list)) or not all(_is_number(share) for share in value):
                 raise LabkitError(f"{field.name} must be a tuple of shares, not {value!r}")
             object.__setattr__(self, field.name, tuple(map(float, value)))
 
@@ -154,15 +157,17 @@ class Experiment:
     @property
     def key(self):
         """16 hexadecimal digits that name this experiment: the beginning of the SHA-256 of its canonical JSON."""
-        canonical = json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+        return key_of(self.to_dict())
 
     @classmethod
     def from_dict(cls, content):
-        """The experiment of a `to_dict`; raises `LabkitError` for another schema version."""
+        """The experiment of a `to_dict`; raises `LabkitError` for another schema version, and for what is no such record at all."""
+        _need_few_teachers(content)
         content = dict(content)
         if (schema := content.pop("schema", None)) != SCHEMA:
             raise LabkitError(f"this record has schema version {schema}, this labkit reads {SCHEMA}")
+        for name in content:
+            accepted("field", name, [field.name for field in fields(cls)])
         if "teacher" in content:
             content["teacher"] = cls.from_dict(content["teacher"])
         return cls(**content)
@@ -236,6 +241,31 @@ class Experiment:
 
     def build_schedule(self, steps_per_epoch):
         return Schedule(self.schedule, self.lr, self.epochs, steps_per_epoch, self.step_size, self.gamma)
+
+
+def key_of(content):
+    """The key of the experiment whose `to_dict` is `content`."""
+    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+def _is_number(value, whole=False):
+    """Whether `value` is a finite number; a whole one has to fit into 64 bits, as seeds must."""
+    try:
+        fits = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:  # a whole number that no float can hold
+        return False
+    return fits and (not whole or (value == int(value) and abs(value) < 2**63))
+
+
+def _need_few_teachers(content):
+    """A record may have been written by anyone: it must be a dict, and end."""
+    teachers, teacher = 0, content
+    while isinstance(teacher, dict) and teachers <= MAX_TEACHERS:
+        teachers, teacher = teachers + 1, teacher.get("teacher")
+    if not isinstance(content, dict) or teachers > MAX_TEACHERS:
+        found = f"more than {MAX_TEACHERS} in a row" if teachers else f"a {type(content).__name__}"
+        raise LabkitError(f"the record of an experiment must hold its fields by their names, and at most {MAX_TEACHERS} experiments, not {found}")
 
 
 def _file_digest(path):
