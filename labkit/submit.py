@@ -21,8 +21,9 @@ RECORD = ("experiment.json", "history.jsonl", "timing.jsonl", "environment.json"
 LESSON = {"resnet18.py", "best_model.py"}  # what the notebooks of the kit import from their folder
 KIT = {"check_environment.py"}  # comes with the kit and has nothing of the student in it
 AGAIN = "in Jupyter choose Kernel > Restart Kernel and Run All Cells, then save"
-EMPTY = {"", reading.TEXT_STUB, "YOUR ANSWER HERE"}  # the last one is nbgrader's own
+UNANSWERED = (reading.TEXT_STUB, "YOUR ANSWER HERE")  # the second one is nbgrader's own
 _LARGEST = 3  # files that are named where all together are too large
+_NAMED = 5  # cells that are named one by one
 
 
 @dataclass
@@ -53,24 +54,21 @@ class Submission:
         """Bytes of all files."""
         return sum(map(_size, self.files.values()))
 
-    def add(self, name, path, within):
-        """Take the file at `path` as `name`, if it is one and lies in the folder `within`, not only a link to elsewhere; say so else."""
-        if fault := _fault(path, within):
-            self.missing.append(f"{path} {fault}")
-            return False
-        self.files[name] = path
-        return True
-
     def read(self, name, path, within):
-        """Like `add`, but its content is kept as it is now: it may be saved again while this goes on. Returns the bytes or None."""
-        if not self.add(name, path, within):
-            return None
+        """Take the file at `path` as `name`, with its content of now: it may be saved again while this goes on.
+
+        Returns the bytes; None, and says so, if it is no file or does not lie in the folder `within`.
+        """
+        fault, content = _fault(path, within), None
         try:
-            self.files[name] = path.read_bytes()
+            content = None if fault else path.read_bytes()
         except OSError as error:
-            del self.files[name]
-            self.missing.append(f"{path} cannot be read ({error.strerror}); see that you may read it")
-        return self.files.get(name)
+            fault = f"cannot be read ({error.strerror}); see that you may read it"
+        if fault:
+            self.missing.append(f"{path} {fault}")
+        else:
+            self.files[name] = content
+        return content
 
 
 def collect(student, folder, report=None, limit=200):
@@ -187,14 +185,17 @@ def _open(name):
 
 
 def _is_empty(answer):
-    return answer.replace(reading.TEXT_STUB, "").strip() in EMPTY
+    """Whether nothing, or nothing but what stood there before, is in the answer to a question."""
+    for stub in UNANSWERED:
+        answer = answer.replace(stub, "")
+    return not answer.strip()
 
 
 def _disorder(counts):
     """counts: {number of a cell: the number that its execution had, None if it had none}."""
     never = [number for number, count in counts.items() if count is None]
     if never:
-        yield f"{_numbers(never)} never executed; {AGAIN}"
+        yield f"{_never(never, len(counts))}; {AGAIN}"
     executed = [(number, count) for number, count in counts.items() if count is not None]
     for expected, (number, count) in enumerate(executed, 1):
         if count != expected:
@@ -202,15 +203,15 @@ def _disorder(counts):
             return
 
 
-def _numbers(cells):
-    """Cell numbers in words: `cell 3 was`, `cells 3, 4, 6 to 9 were`."""
-    spans = []
-    for cell in cells:
-        if not spans or cell != spans[-1][-1] + 1:
-            spans.append([])
-        spans[-1].append(cell)
-    text = ", ".join(f"{span[0]} to {span[-1]}" if len(span) > 2 else ", ".join(map(str, span)) for span in spans)
-    return f"cell {text} was" if len(cells) == 1 else f"cells {text} were"
+def _never(cells, of):
+    """That these cells, of as many, were never executed."""
+    if len(cells) == of:
+        return "none of its cells was executed"
+    if len(cells) == 1:
+        return f"cell {cells[0]} was never executed"
+    if len(cells) <= _NAMED:
+        return f"cells {', '.join(map(str, cells))} were never executed"
+    return f"{len(cells)} cells were never executed, the first one is cell {cells[0]}"
 
 
 def _is_error(output):
