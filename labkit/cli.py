@@ -38,9 +38,21 @@ def _parser():
     status = commands.add_parser("status", help="list every exercise as open, failing or passed, with its points")
     status.add_argument("--notebooks", type=Path, default=Path("notebooks"), help="where the notebooks are (default: notebooks)")
     status.set_defaults(run=_status)
+    _add_submit(commands)
     if find_spec("labkit.course"):  # students do not have it
         _add_course(commands)
     return parser
+
+
+def _add_submit(commands):
+    submit = commands.add_parser("submit", help="write the zip that you hand in, or list what is missing in it")
+    submit.add_argument("--id", required=True, help="your student number; the zip is called after it")
+    submit.add_argument("--notebooks", type=Path, default=Path("notebooks"), help="where the notebooks are (default: notebooks)")
+    submit.add_argument("--report", type=Path, metavar="FILE", help="your report, a PDF or a notebook (default: ID_lab3.pdf or .ipynb beside the notebooks)")
+    submit.add_argument("--out", type=Path, default=Path(), metavar="FOLDER", help="where to write the zip (default: here)")
+    submit.add_argument("--limit", type=float, default=200, metavar="MB", help="how large everything together may be (default: 200)")
+    submit.add_argument("--incomplete", action="store_true", help="write it although something is missing, with the list of that in it")
+    submit.set_defaults(run=_submit)
 
 
 def _add_course(commands):
@@ -77,6 +89,14 @@ def _status(args):
         from labkit.checks import status
     status.show(status.examine(args.notebooks))
     return 0
+
+
+def _submit(args):
+    with _need("notebooks"):
+        from labkit import submit
+
+        submission = submit.collect(args.id, args.notebooks, args.report, args.limit)  # printing needs nbconvert, too
+    return 0 if submit.hand_in(submission, args.out, args.incomplete) else 1
 
 
 def _release(args):

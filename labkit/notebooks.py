@@ -16,9 +16,12 @@ def paths(folder, *patterns):
     return [path for pattern in patterns or (LESSONS, LECTURES) for path in sorted(Path(folder).glob(pattern)) if "-Copy" not in path.stem]
 
 
-def find(folder, names=()):
-    """The notebooks of `folder` whose file name starts with one of `names` (all without names); raises `LabkitError`."""
-    everything = paths(folder)
+def find(folder, names=(), patterns=()):
+    """The notebooks of `folder` whose file name starts with one of `names` (all without names); patterns: as for `paths`.
+
+    Raises `LabkitError` where there are none, or none of a name.
+    """
+    everything = paths(folder, *patterns)
     if not everything:
         raise LabkitError(f"there are no numbered notebooks in {folder}; call labkit from the folder that holds notebooks/, or name it with --notebooks")
     for name in names:

@@ -8,7 +8,7 @@ from pathlib import Path
 import nbformat
 
 from labkit import notebooks
-from labkit.course.release import STUB
+from labkit.checks.notebook import STUB
 
 ROOT = Path(__file__).parents[1]
 SOURCES = notebooks.paths(ROOT / "notebooks")

@@ -69,7 +69,7 @@ def test_every_exercise_is_open_at_first(kit):
 
 def test_the_command_offers_what_is_for_students(kit):
     listed = kit.labkit("--help").stdout
-    assert "status" in listed and "doctor" in listed and "release" not in listed and "grade" not in listed
+    assert "status" in listed and "submit" in listed and "doctor" in listed and "release" not in listed and "grade" not in listed
     assert kit.labkit("doctor").returncode == 0
 
 

@@ -6,6 +6,7 @@ its own definition, the imports and constants that this one uses, and so on. No 
 
 import ast
 import linecache
+import re
 import symtable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,10 @@ import nbformat
 from IPython.core.inputtransformer2 import TransformerManager
 
 from labkit.errors import LabkitError
+
+# What `labkit release` puts in the place of a solution: an exercise that is open.
+STUB = "# TODO: write your code here, in place of the next line\nraise NotImplementedError"
+TEXT_STUB = "*Write your answer here.*"
 
 
 @dataclass
@@ -43,22 +48,10 @@ class Answer:
         return eval(compile(ast.Expression(self.expression), str(self.notebook), "eval"), space)
 
 
-def find(folder, names=()):
-    """The notebooks of `folder` whose file name starts with one of `names` (all without names), sorted; raises `LabkitError`."""
-    everything = sorted(path for path in Path(folder).glob("[0-9]*.ipynb") if "-Copy" not in path.stem)
-    if not everything:
-        raise LabkitError(f"there are no numbered notebooks in {folder}; call labkit from the folder that holds notebooks/, or name it with --notebooks")
-    chosen = {name: [path for path in everything if path.name.startswith(name)] for name in names}
-    for name, found in chosen.items():
-        if not found:
-            raise LabkitError(f"no notebook starts with {name!r}; accepted: {', '.join(path.stem for path in everything)}")
-    return sorted({path for found in chosen.values() for path in found}) if names else everything
-
-
 def answers(path):
     """{exercise: `Answer`} of the notebook at `path`, in its order; raises `LabkitError` if it is no notebook."""
     statements, found = [], {}
-    for number, source in enumerate(_cells(path), 1):
+    for number, source in enumerate(map(code, read(path).cells), 1):
         for node in _parse(source, path, number):
             if call := _check_call(node):
                 todo, expression = call
@@ -68,14 +61,48 @@ def answers(path):
     return found
 
 
-def _cells(path):
-    """The sources of the notebook's code cells, magics turned into calls; empty for other cells, so that numbers are kept."""
+def read(path, content=None):
+    """The notebook at `path`, in nbformat's version 4; content: its bytes where they have been read already. Raises `LabkitError`."""
     try:
-        notebook = nbformat.read(path, as_version=4)
-    except Exception as error:  # json, nbformat and its validator each have their own
+        content = Path(path).read_bytes() if content is None else content
+        notebook = nbformat.reads(content.decode("utf-8"), as_version=4)
+        if not all(isinstance(cell.source, str) for cell in notebook.cells):
+            raise TypeError("a cell whose source is no text")
+        return notebook
+    except Exception as error:  # json and nbformat each have their own, and a file that is none may lack anything
         raise LabkitError(f"{path} cannot be read as a notebook ({type(error).__name__}); save it again in Jupyter, or take it from the kit") from error
-    for cell in notebook.cells:
-        yield TransformerManager().transform_cell(cell.source) if cell.cell_type == "code" else ""
+
+
+def printed(notebook):
+    """All that the cells of the notebook have printed."""
+    return "\n".join(output.get("text", "") for cell in notebook.cells for output in cell.get("outputs", []))
+
+
+def code(cell):
+    """The source of a code cell, magics turned into calls; empty for other cells, so that numbers are kept."""
+    return TransformerManager().transform_cell(cell.source) if cell.cell_type == "code" else ""
+
+
+def stubs(source):
+    """The qualified names of the functions of `source` that are still open: in which a bare `raise NotImplementedError` is left.
+
+    An empty name stands for one outside of all functions. One with a message does not count: it may belong to an answer.
+    """
+    try:
+        return list(_stubs(ast.parse(source)))
+    except (SyntaxError, ValueError, RecursionError):
+        return [""] if _BARE_RAISE.search(source) else []
+
+
+_BARE_RAISE = re.compile(r"^\s*raise NotImplementedError *(\( *\) *)?(#.*)?$", re.M)
+
+
+def _stubs(node, name=""):
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.Raise) and ast.unparse(child) in ("raise NotImplementedError", "raise NotImplementedError()"):
+            yield name
+        is_scope = isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))
+        yield from _stubs(child, f"{name}.{child.name}".lstrip(".") if is_scope else name)
 
 
 def _parse(source, path, number):

@@ -10,9 +10,10 @@ from pathlib import Path
 
 from labkit import checks
 from labkit.checks.guard import run_scene
-from labkit.checks.notebook import answers, find
+from labkit.checks.notebook import answers
 from labkit.checks.todo import Finding
 from labkit.errors import LabkitError
+from labkit.notebooks import LESSONS, find
 
 SECONDS = 60  # of processor time, for what an answer builds on: imports may take a while, a training must not
 
@@ -33,7 +34,7 @@ class Standing:
 def examine(folder):
     """Yield the `Standing` of every exercise of the notebooks in `folder`, one after the other; raises `LabkitError`."""
     missing = checks.names()
-    for path in map(Path.absolute, find(folder)):
+    for path in map(Path.absolute, find(folder, patterns=[LESSONS])):
         with _beside(path):
             for todo, answer in _readable_answers(path).items():
                 if todo in missing:

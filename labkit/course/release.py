@@ -1,9 +1,6 @@
 """The student kit: the notebooks without their solutions, and all that they need, made from the one source."""
 
-import io
 import re
-import zipfile
-from contextlib import suppress
 from pathlib import Path
 
 import jinja2
@@ -14,14 +11,14 @@ from nbgrader import preprocessors
 from traitlets.config import Config
 
 import labkit
+from labkit.archive import write_zip
+from labkit.checks.notebook import STUB, TEXT_STUB
 from labkit.errors import LabkitError
 from labkit.notebooks import LECTURES, find
 
 FOLDER = "labkit-kit"  # what the zip unpacks to
 EXTRAS = ("test", "authoring")  # of pyproject.toml, which students do not need
 UNTRACKED = (".venv/", "/notebooks/data/", "/notebooks/runs/", "__pycache__/", "*.egg-info/")
-STUB = "# TODO: write your code here, in place of the next line\nraise NotImplementedError"
-TEXT_STUB = "*Write your answer here.*"
 MARKERS = ("BEGIN SOLUTION", "END SOLUTION", "BEGIN HIDDEN TESTS", "BEGIN MARK SCHEME")
 
 # nbgrader's own order for `generate_assignment`, without what needs its database.
@@ -46,7 +43,7 @@ def release(root, out):
     The same source gives the same bytes. Raises `LabkitError` for a source that cannot be made into a kit.
     """
     files = kit_files(Path(root))
-    _write(Path(out), _zip(files))
+    write_zip(Path(out), {f"{FOLDER}/{name}": content for name, content in files.items()})
     return list(files)
 
 
@@ -134,27 +131,3 @@ def _exercises(path):
     text = "\n".join(cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "markdown")
     for exercise, minutes, difficulty in re.findall(r"^## Exercise \d+ · (.+?)\s+\((\d+) min, ([●○]{3})\)$", text, re.M):
         yield {"notebook": path.stem, "exercise": exercise, "minutes": minutes, "difficulty": difficulty}
-
-
-def _zip(files):
-    """The bytes of a zip that depends on names and contents alone: no time stamps, no permissions of this machine."""
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        for name, content in files.items():
-            entry = zipfile.ZipInfo(f"{FOLDER}/{name}", date_time=(1980, 1, 1, 0, 0, 0))
-            entry.create_system, entry.external_attr, entry.compress_type = 3, 0o644 << 16, zipfile.ZIP_DEFLATED
-            archive.writestr(entry, content)
-    return buffer.getvalue()
-
-
-def _write(out, content):
-    """Write so that `out` is the old file or the whole new one."""
-    part = out.with_name(out.name + ".part")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(content)
-        part.replace(out)
-    except OSError as error:
-        with suppress(OSError):
-            part.unlink()
-        raise LabkitError(f"cannot write {out} ({error.strerror}); name another file with --out") from error

@@ -7,6 +7,7 @@ import base64
 import json
 import re
 
+from labkit.checks.notebook import printed
 from labkit.course.gallery import exhibits, title
 from labkit.runs import cited
 
@@ -60,8 +61,7 @@ def _plain_table(html):
 
 def _runs(notebook, store):
     """The finished runs that the outputs of the notebook cite."""
-    text = "\n".join(output.get("text", "") for cell in notebook.cells for output in cell.get("outputs", []))
-    return [run for key in cited(text) if (run := store.find(key))]
+    return [run for key in cited(printed(notebook)) if (run := store.find(key))]
 
 
 def _origin(runs, caption):

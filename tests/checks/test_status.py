@@ -9,7 +9,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from sentences import one_sentence
 
-from labkit import checks, cli
+from labkit import checks, cli, notebooks
 from labkit.checks import notebook, status
 from labkit.errors import LabkitError
 
@@ -173,7 +173,7 @@ def test_no_notebooks_is_one_sentence(tmp_path, capsys):
 def test_notebooks_are_found_by_the_beginning_of_their_names(write, tmp_path):
     for name in ("01_a", "02_b", "10_c", "draft", "02_b-Copy1"):
         write(name=name)
-    assert [path.stem for path in notebook.find(tmp_path)] == ["01_a", "02_b", "10_c"]
-    assert [path.stem for path in notebook.find(tmp_path, ["10", "01"])] == ["01_a", "10_c"]
+    assert [path.stem for path in notebooks.find(tmp_path)] == ["01_a", "02_b", "10_c"]
+    assert [path.stem for path in notebooks.find(tmp_path, ["10", "01"])] == ["01_a", "10_c"]
     with pytest.raises(LabkitError, match="no notebook starts with '07'; accepted: 01_a, 02_b, 10_c"):
-        notebook.find(tmp_path, ["07"])
+        notebooks.find(tmp_path, ["07"])
