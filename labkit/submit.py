@@ -72,7 +72,7 @@ class Submission:
         return content
 
 
-def collect(student, folder, report=None, limit=200):
+def collect(student, folder, report=None, limit=1000):
     """Look at everything that `student` hands in from the notebooks in `folder`; returns a `Submission`, writes nothing.
 
     report: a PDF or a notebook to take as the report. limit: MB that it may have. Raises `LabkitError` for wrong use.
