@@ -76,7 +76,7 @@ def _origin(runs, caption):
         [
             f"Data: {caption}; {_numbers({session['train_images'] for session in sessions})} training images.",
             f"Device: {'; '.join(devices)}.",
-            f"{len(runs)} runs of {epochs} epochs, {seeds}; {sum(run.seconds for run in runs) / 60:.0f} minutes of training.",
+            f"{len(runs)} runs of {epochs} epochs, {seeds}; {sum(run.seconds for run in runs) / 60:.0f} min of training.",
         ]
     )
 
