@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -76,7 +77,8 @@ CASES = {
         told=["stderr", "stdin", "stdout"],
     ),
     "looks through another's /proc": Case(
-        "child = os.fork()\nif child:\n    os.waitpid(child, 0)\nelse:\n    tell([refused(open, '/proc/1/root' + place['file']), refused(os.listdir, '/proc/1/cwd/..')])",
+        "child = os.fork()\nif child:\n    os.waitpid(child, 0)\nelse:\n"
+        "    tell([refused(open, '/proc/1/root' + place['file']), refused(os.listdir, '/proc/1/cwd/..')])",
         told=["FileNotFoundError", "succeeded"],  # what it sees there is the sandbox
     ),
     # --- writes ----------------------------------------------------------------------------------
@@ -90,7 +92,8 @@ CASES = {
         told=[],
     ),
     "writes over its input": Case(
-        "for attempt in (lambda: open('given.txt', 'w'), lambda: os.remove('given.txt'), lambda: os.rename('given.txt', 'x'), lambda: os.chmod('given.txt', 511)):\n"
+        "for attempt in (lambda: open('given.txt', 'w'), lambda: os.remove('given.txt'), lambda: os.rename('given.txt', "
+        "'x'), lambda: os.chmod('given.txt', 511)):\n"
         "    if refused(attempt) == 'succeeded':\n        tell('succeeded')\ntell(open('given.txt').read())",
         told="given",
     ),
@@ -109,15 +112,27 @@ CASES = {
     "makes a million files": Case(
         "for n in range(10**6):\n    os.close(os.open(f'/tmp/{n}', os.O_CREAT))", "memory", limits={"memory": 48 * MIB, "seconds": 30}
     ),
-    "leaves a link to a file outside": Case("os.symlink(place['file'], 'link')\nos.symlink('/', 'root')\ntell(refused(open, 'link'))", told="FileNotFoundError"),
+    "leaves a link to a file outside": Case(
+        "os.symlink(place['file'], 'link')\nos.symlink('/', 'root')\ntell(refused(open, 'link'))",
+        told="FileNotFoundError",
+    ),
     # --- network ---------------------------------------------------------------------------------
     "connects to this machine": Case(
         "tell([refused(connect, socket.AF_INET, socket.SOCK_STREAM, (host, place['port'])) for host in ('127.0.0.1', '0.0.0.0')])",
         told=["ConnectionRefusedError"] * 2,
     ),
-    "connects to the world": Case("tell([refused(connect, socket.AF_INET, k, ('1.1.1.1', 53)) for k in (socket.SOCK_STREAM, socket.SOCK_DGRAM)])", told=["OSError"] * 2),
-    "connects to an abstract socket": Case("tell(refused(connect, socket.AF_UNIX, socket.SOCK_STREAM, '\\0' + place['socket']))", told="ConnectionRefusedError"),
-    "connects to a socket in a folder": Case("tell(refused(connect, socket.AF_UNIX, socket.SOCK_STREAM, place['folder'] + '/socket'))", told="FileNotFoundError"),
+    "connects to the world": Case(
+        "tell([refused(connect, socket.AF_INET, k, ('1.1.1.1', 53)) for k in (socket.SOCK_STREAM, socket.SOCK_DGRAM)])",
+        told=["OSError"] * 2,
+    ),
+    "connects to an abstract socket": Case(
+        "tell(refused(connect, socket.AF_UNIX, socket.SOCK_STREAM, '\\0' + place['socket']))",
+        told="ConnectionRefusedError",
+    ),
+    "connects to a socket in a folder": Case(
+        "tell(refused(connect, socket.AF_UNIX, socket.SOCK_STREAM, place['folder'] + '/socket'))",
+        told="FileNotFoundError",
+    ),
     "opens other sockets": Case(
         "tell([refused(socket.socket, family, kind) for family, kind in ((16, 3), (17, 3), (40, 1), (38, 5))])", told=["OSError"] * 4
     ),
@@ -129,11 +144,15 @@ CASES = {
     ),
     "leaves a daemon behind": Case("if os.fork():\n    os._exit(0)\nos.setsid()\nif os.fork():\n    os._exit(0)\nos.closerange(0, 256)\ntime.sleep(600)"),
     "leaves a hundred daemons that restart": Case(
-        "def again():\n    while True:\n        try:\n            if os.fork():\n                os._exit(0)\n        except OSError:\n            pass\n        os.setsid()\n"
+        "def again():\n    while True:\n        try:\n            if os.fork():\n"
+        "                os._exit(0)\n        except OSError:\n            pass\n        os.setsid()\n"
         "for _ in range(10):\n    if os.fork() == 0:\n        again()\ntime.sleep(0.3)",
     ),
     "kills everyone": Case("tell([refused(os.kill, pid, 9) for pid in (-1, place['process'], os.getppid() or 99999)])", told=["ProcessLookupError"] * 3),
-    "kills everyone from a child": Case("c = os.fork()\nif c == 0:\n    os.kill(-1, 9)\n    os.kill(1, 9)\n    os._exit(0)\nos.waitpid(c, 0)\ntell('alive')", told="alive"),
+    "kills everyone from a child": Case(
+        "c = os.fork()\nif c == 0:\n    os.kill(-1, 9)\n    os.kill(1, 9)\n    os._exit(0)\nos.waitpid(c, 0)\ntell('alive')",
+        told="alive",
+    ),
     "exits early": Case("os._exit(0)", told=None),
     "ignores signals and sleeps": Case(
         "for n in range(1, 32):\n    refused(signal.signal, n, signal.SIG_IGN)\nwhile True:\n    time.sleep(600)", "deadline", limits={"seconds": 0.7}
@@ -141,7 +160,10 @@ CASES = {
     "loops in C": Case("sum(range(10**12))", "deadline", limits={"seconds": 0.7}),
     "uses up the processor": Case("sum(range(10**12))", "crashed", limits={"cpu_seconds": 1, "seconds": 60}),
     "crashes": Case("ctypes.string_at(0)", "crashed"),
-    "recurses": Case("sys.setrecursionlimit(10**9)\ndef f(x):\n    return [f(x) for _ in (1,)]\nf(1)", "crashed|memory|finished|deadline", limits={"seconds": 3}),
+    "recurses": Case(
+        "sys.setrecursionlimit(10**9)\ndef f(x):\n    return [f(x) for _ in (1,)]\nf(1)",
+        "crashed|memory|finished|deadline", limits={"seconds": 3},
+    ),
     "calls as a 32-bit program": Case(
         "import mmap\ncode = mmap.mmap(-1, 4096, prot=7)\ncode.write(bytes.fromhex('b814000000cd80c3'))\n"
         "ctypes.CFUNCTYPE(ctypes.c_long)(ctypes.addressof(ctypes.c_char.from_buffer(code)))()\ntell('came back')", "crashed",
@@ -149,15 +171,22 @@ CASES = {
     # --- memory ----------------------------------------------------------------------------------
     "takes memory in pieces": Case("a = []\nwhile True:\n    a.append(bytearray(2**20))", "finished|memory"),
     "takes it all at once": Case("tell(0)\nbytearray(2**36)", "finished", told=0),
-    "takes memory that is shared": Case("import mmap\nkeep = []\nwhile True:\n    m = mmap.mmap(-1, 2**22)\n    m.write(b'x' * 2**22)\n    keep.append(m)", "memory"),
+    "takes memory that is shared": Case(
+        "import mmap\nkeep = []\nwhile True:\n    m = mmap.mmap(-1, 2**22)\n    m.write(b'x' * 2**22)\n    keep.append(m)",
+        "memory",
+    ),
     "takes memory in many processes": Case(
-        "while True:\n    try:\n        if os.fork() == 0:\n            a = b'x' * (40 * 2**20)\n            time.sleep(600)\n    except OSError:\n        time.sleep(0.1)", "memory"
+        "while True:\n    try:\n        if os.fork() == 0:\n            a = b'x' * (40 * 2**20)\n"
+        "            time.sleep(600)\n    except OSError:\n        time.sleep(0.1)", "memory"
     ),
     # --- output ----------------------------------------------------------------------------------
     "floods stdout": Case("while True:\n    os.write(1, b'x' * 65536)", "output"),
     "floods stderr": Case("while True:\n    print('again', file=sys.stderr)", "output"),
     "floods the result": Case("while True:\n    os.write(int(os.environ['LABKIT_RESULT_FD']), b'x' * 65536)", "output"),
-    "floods at its end": Case("for _ in range(30):\n    if os.fork() == 0:\n        os.write(1, b'x' * 60000)\n        os._exit(0)\nos.write(1, b'x' * 1500000)", "output"),
+    "floods at its end": Case(
+        "for _ in range(30):\n    if os.fork() == 0:\n        os.write(1, b'x' * 60000)\n        os._exit(0)\nos.write(1, b'x' * 1500000)",
+        "output",
+    ),
     "closes all descriptors": Case("os.closerange(0, 256)\ntime.sleep(0.2)"),
     "prints what is no text": Case(r"os.write(1, b'\xff\xfe\x1b[2J\0')"),
     # --- rights ----------------------------------------------------------------------------------
@@ -174,10 +203,14 @@ CASES = {
     ),
     "raises its limits": Case(
         "import resource as r\n"
-        "tell([refused(r.setrlimit, k, (-1, -1)) for k in (r.RLIMIT_DATA, r.RLIMIT_CPU, r.RLIMIT_FSIZE, r.RLIMIT_NPROC, r.RLIMIT_NOFILE, r.RLIMIT_CORE, r.RLIMIT_STACK)])",
+        "tell([refused(r.setrlimit, k, (-1, -1)) for k in (r.RLIMIT_DATA, r.RLIMIT_CPU, r.RLIMIT_FSIZE, "
+        "r.RLIMIT_NPROC, r.RLIMIT_NOFILE, r.RLIMIT_CORE, r.RLIMIT_STACK)])",
         told=["ValueError"] * 7,
     ),
-    "types into the terminal": Case("import fcntl\ntell([refused(fcntl.ioctl, 0, 0x5412, b'x'), refused(open, '/dev/tty')])", told=["PermissionError", "OSError"]),
+    "types into the terminal": Case(
+        "import fcntl\ntell([refused(fcntl.ioctl, 0, 0x5412, b'x'), refused(open, '/dev/tty')])",
+        told=["PermissionError", "OSError"],
+    ),
 }  # fmt: skip
 
 
@@ -228,10 +261,8 @@ def canaries(folder):
 
 
 def _accept(listener, touched):
-    try:
+    with suppress(OSError):  # closed
         touched.append(listener.accept())
-    except OSError:
-        pass  # closed
 
 
 def run(case, outside):
@@ -246,10 +277,8 @@ def left(token):
     """The processes whose command line holds `token`."""
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
+        with suppress(OSError):  # it has ended
             found += [path.parent.name] if token.encode() in path.read_bytes() else []
-        except OSError:
-            pass  # it has ended
     return found
 
 

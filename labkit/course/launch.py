@@ -7,6 +7,7 @@ import ctypes
 import json
 import os
 import resource
+import select
 import signal
 import sys
 
@@ -29,6 +30,7 @@ def launch(settings, command):
     _volunteer()
     if settings["user"] is not None:
         _change_user(settings["user"])
+        _end_with(settings["result"])
     for name, value in settings["limits"].items():
         _limit(getattr(resource, name, None), value)
     os.execv(command[0], command)
@@ -51,8 +53,15 @@ def _change_user(user):
     # The change of user took what root may do, but not what a program that is started could inherit of it.
     if libc.capset((ctypes.c_uint32 * 2)(_CAPABILITIES_V3, 0), (ctypes.c_uint32 * 6)()):
         raise OSError(ctypes.get_errno(), "capset")
-    # The kernel forgets this at a change of user, and a killed grader would leave the sandbox behind.
-    libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+
+
+def _end_with(result):
+    """Ask again for the end that comes with the parent's: the kernel forgets it at a change of user. The parent may be gone by now."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    reader = select.poll()
+    reader.register(result, 0)
+    if reader.poll(0):  # nobody is left to read the result
+        sys.exit(1)
 
 
 def _limit(kind, value):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from labkit import checks
 from labkit.course.sandbox import Outcome
 
-SECONDS = 60  # on the clock, for one exercise
+SECONDS = 90  # on the clock, for one exercise
 MAX_LINE = 5 * 2**20  # bytes; an honest answer needs a tenth of a megabyte
 MAX_LINES = 200
 MAX_ENTRIES = 500_000  # of all lists and dicts of an exercise

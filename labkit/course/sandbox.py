@@ -42,8 +42,8 @@ class Limits:
     of the working folder, of /tmp and of /dev/shm, each. processes: with their threads.
     """
 
-    seconds: float = 300
-    cpu_seconds: int = 240
+    seconds: float = 600
+    cpu_seconds: int = 300
     memory: int = 3072 * MIB
     output: int = 32 * MIB
     file_size: int = 64 * MIB
@@ -97,8 +97,8 @@ class _Box:
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
 
-    def status(self):
-        """The exit status, after it has ended by itself."""
+    def status(self, log):
+        """The exit status, after it has ended by itself; log: what it has printed, as text."""
         code = self.process.returncode
         return 128 - code if code < 0 else code
 
@@ -130,12 +130,13 @@ def _follow(box, limits):
             box.stop()
         while output.left >= 0 and _read(selector, output, 0):
             pass
-    status = box.status() if ended == "finished" else None
+    log = output.log.decode(errors="replace")
+    status = box.status(log) if ended == "finished" else None
     if ended == "finished" and output.left < 0:
         ended, status = "output", None
     elif status is not None and status > 128:
         ended = "crashed"
-    return Outcome(ended, status, bytes(output.result), output.log.decode(errors="replace"), time.monotonic() - start)
+    return Outcome(ended, status, bytes(output.result), log, time.monotonic() - start)
 
 
 def _until_it_ends(box, limits, deadline, selector, output):
@@ -255,7 +256,7 @@ class _Sandbox:
     def run(self, command, files, readonly=None):
         """Run `command` with `files` {relative path: bytes} in its working folder; returns the `Outcome`.
 
-        readonly: {path inside: path here} that it may read besides. It writes its result to the descriptor in LABKIT_RESULT_FD.
+        readonly: {path inside: path here} that it may read besides, of what everyone may read here. It writes its result to the descriptor in LABKIT_RESULT_FD.
         Nothing of it is left when this returns. Raises `LabkitError` where the sandbox itself cannot be set up.
         """
         with ExitStack() as stack:
@@ -279,6 +280,8 @@ class Bubblewrap(_Sandbox):
         return None if outcome.status == 0 else f"a first program in the sandbox failed ({_last_line(outcome.log) or outcome.ended}); use Docker instead"
 
     def _start(self, stack, command, files, readonly):
+        if reason := _missing_for_bubblewrap():
+            raise LabkitError(reason)
         log, log_end = _pipe(stack)
         result, result_end = _pipe(stack)
         status, status_end = _pipe(stack)
@@ -354,11 +357,10 @@ class _BubblewrapBox(_Box):
             self.process.kill()
             self.process.wait()
 
-    def status(self):
+    def status(self, log):
         rest = b"".join(iter(lambda: os.read(self._status, 4096), b""))
         if b"exit-code" not in rest:  # the command was never started
-            log = os.read(self.log, LOG) if select.select([self.log], [], [], 0)[0] else b""
-            raise LabkitError(_why_not(_last_line(log.decode(errors="replace"))))
+            raise LabkitError(_why_not(_last_line(log)))
         return json.loads(rest.splitlines()[-1])["exit-code"]
 
 
@@ -530,6 +532,8 @@ class Unsafe(_Sandbox):
         return None if os.name == "posix" else f"limits cannot be set on {platform.system()}; grade in WSL or on Linux"
 
     def _start(self, stack, command, files, readonly):
+        if moved := [inside for inside, outside in readonly.items() if Path(inside) != Path(outside)]:
+            raise LabkitError(f"without a sandbox {moved[0]} cannot be shown in another place; show it where it lies")
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="labkit-sandbox-", ignore_cleanup_errors=True)))
         for name, content in files.items():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
