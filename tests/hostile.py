@@ -184,7 +184,7 @@ CASES = {
     "floods stderr": Case("while True:\n    print('again', file=sys.stderr)", "output"),
     "floods the result": Case("while True:\n    os.write(int(os.environ['LABKIT_RESULT_FD']), b'x' * 65536)", "output"),
     "floods at its end": Case(
-        "for _ in range(30):\n    if os.fork() == 0:\n        os.write(1, b'x' * 60000)\n        os._exit(0)\nos.write(1, b'x' * 1500000)",
+        "for _ in range(10):\n    if os.fork() == 0:\n        os.write(1, b'x' * 60000)\n        os._exit(0)\nos.write(1, b'x' * 1500000)",
         "output",
     ),
     "closes all descriptors": Case("os.closerange(0, 256)\ntime.sleep(0.2)"),
@@ -198,8 +198,8 @@ CASES = {
     ),
     "becomes root": Case(
         "held = [l.split()[1] for l in open('/proc/self/status') if l.startswith(('CapInh', 'CapPrm', 'CapEff', 'CapAmb', 'NoNewPrivs'))]\n"
-        "tell([refused(os.setuid, 0), refused(os.setgid, 0), os.getuid() == 0, [int(h, 16) for h in held]])",
-        told=["PermissionError", "PermissionError", False, [0, 0, 0, 0, 1]],
+        "tell([refused(os.setuid, 0) == 'succeeded', refused(os.setgid, 0) == 'succeeded', os.getuid() == 0, [int(h, 16) for h in held]])",
+        told=[False, False, False, [0, 0, 0, 0, 1]],
     ),
     "raises its limits": Case(
         "import resource as r\n"

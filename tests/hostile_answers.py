@@ -46,9 +46,11 @@ ATTACKS = {
         """
         import os
         def BasicBlock(in_channels, channels, stride):
-            os.kill(-1, 9)
-            os.kill(os.getppid(), 9)
-            os.kill(os.getpid(), 9)
+            for process in (-1, os.getppid(), 1, os.getpid()):
+                try:
+                    os.kill(process, 9)
+                except OSError:
+                    pass
         """,
         "raises",
         "signal 9",
@@ -61,7 +63,7 @@ ATTACKS = {
     "six_runs": Attack(
         """
         import os
-        def six_runs(data):
+        def six_runs(dataset, batch_size, epochs):
             for descriptor in range(3, 256):
                 try:
                     while os.write(descriptor, b"x" * 65536):
