@@ -209,6 +209,8 @@ def _likeness(one, other):
 
 def _findings(seen):
     calls = [call for scene in seen.values() for call in scene]
+    if len(calls) != SCENES * CALLS:
+        raise ValueError("some calls are missing")
     return (
         _wrong_form(calls)
         or _wrong_copy(calls)
@@ -225,6 +227,8 @@ def _findings(seen):
 def _table(calls, part, name, kind=None):
     """A measurement as a float64 tensor (calls, images of this kind)."""
     values = torch.tensor([call[part][name] for call in calls], dtype=torch.float64)
+    if not values.isfinite().all():  # the returned images were: these numbers are not measured
+        raise ValueError(f"{name} is not finite")
     return values if kind is None else values[:, _places(kind)]
 
 

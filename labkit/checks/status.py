@@ -35,7 +35,7 @@ def examine(folder):
     """Yield the `Standing` of every exercise of the notebooks in `folder`, one after the other; raises `LabkitError`."""
     missing = checks.names()
     for path in map(Path.absolute, find(folder, patterns=[LESSONS])):
-        with _beside(path):
+        with beside(path):
             for todo, answer in _readable_answers(path).items():
                 if todo in missing:
                     missing.remove(todo)
@@ -54,15 +54,18 @@ def _readable_answers(path):
 
 
 def _judge(answer):
-    """The finding for an answer; where its own cell already fails, for that."""
+    return checks.judge(answer.todo, observe(answer))
+
+
+def observe(answer):
+    """What `checks.probe` sees of an `Answer` from a notebook; where its own cell already fails, how."""
     loaded = []
     outcome = run_scene(lambda: loaded.append(answer.load()), seconds=SECONDS)
-    observations = checks.probe(answer.todo, loaded[0]) if loaded else {"look": outcome}
-    return checks.judge(answer.todo, observations)
+    return checks.probe(answer.todo, loaded[0]) if loaded else {"look": outcome}
 
 
 @contextmanager
-def _beside(path):
+def beside(path):
     """Stand in the notebook's folder, as its kernel does, on the small data."""
     folder, paths, environment = Path.cwd(), list(sys.path), dict(os.environ)
     os.chdir(path.parent)

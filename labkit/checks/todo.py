@@ -1,6 +1,7 @@
 """What a TODO and a finding are, and the mistakes that any answer can make."""
 
 import inspect
+import math
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -41,6 +42,15 @@ def _takes(signature, arguments, keywords):
     except TypeError:
         return False
     return True
+
+
+def has_nan(value):
+    """Whether there is one anywhere in nested dicts and lists."""
+    if isinstance(value, dict):
+        return any(map(has_nan, value.values()))
+    if isinstance(value, list):
+        return any(map(has_nan, value))
+    return isinstance(value, float) and math.isnan(value)
 
 
 @dataclass(frozen=True)
@@ -110,7 +120,7 @@ class Todo:
         """Compare what was seen with what must be; return a `Finding`, whatever the observations look like."""
         try:
             with torch.random.fork_rng(devices=()):  # the networks to compare with take random numbers
-                found = self._common(observations) or self._topic(observations)
+                found = self._common(observations) or self._topic(observations) or self._not_finite(observations)
         except Exception as error:  # an answer decides what is in the observations: anything may be missing or of another type
             form = f"{type(error).__name__}: {error}"[:120]
             found = "unexpected", f"what `{self.name}` returned has an unexpected form ({form}); compare it with the description of the exercise"
@@ -121,6 +131,12 @@ class Todo:
 
     def _topic(self, observations):
         return self.findings({name: outcome["value"] for name, outcome in observations.items() if name != "look"})
+
+    def _not_finite(self, observations):
+        """A comparison with NaN is false, so that a test for what is wrong may not have seen one; no right answer shows any."""
+        if has_nan(observations):
+            return "not_finite", f"`{self.name}` gives NaN where a number is expected: look at what is divided by what"
+        return None
 
     def _common(self, observations):
         """Mistakes that have nothing to do with the topic."""
