@@ -50,7 +50,7 @@ def _add_submit(commands):
     submit.add_argument("--notebooks", type=Path, default=Path("notebooks"), help="where the notebooks are (default: notebooks)")
     submit.add_argument("--report", type=Path, metavar="FILE", help="your report, a PDF or a notebook (default: ID_lab3.pdf or .ipynb beside the notebooks)")
     submit.add_argument("--out", type=Path, default=Path(), metavar="FOLDER", help="where to write the zip (default: here)")
-    submit.add_argument("--limit", type=float, default=1000, metavar="MB", help="how large everything together may be (default: 1000; the runs of 04 and 05 have 830)")
+    submit.add_argument("--limit", type=float, default=1000, metavar="MB", help="how large everything may be (default: 1000; the runs of 04 and 05 have 830)")
     submit.add_argument("--incomplete", action="store_true", help="write it although something is missing, with the list of that in it")
     submit.set_defaults(run=_submit)
 
