@@ -23,7 +23,7 @@ def pytest_configure(config):
         os.environ["LABKIT_RUNS"] = config.labkit_runs = tempfile.mkdtemp(prefix="labkit-test-runs-")
 
 
-@pytest.hookimpl(tryfirst=True)
+@pytest.hookimpl(wrapper=True)  # before all others: xdist reads the groups in this hook, too
 def pytest_collection_modifyitems(items):
     """With --dist=loadgroup a file stays in one process, as the cells of a notebook share a kernel and tests share fixtures,
     but for the tests that name a group of their own.
@@ -31,6 +31,7 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if item.get_closest_marker("xdist_group") is None:
             item.add_marker(pytest.mark.xdist_group(item.path.name))
+    return (yield)
 
 
 def pytest_unconfigure(config):
