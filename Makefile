@@ -32,7 +32,7 @@ test: $(INSTALLED)
 	@echo "== style"
 	$(BIN)/ruff check .
 	@echo "== tests and notebooks"
-	$(BIN)/python -m pytest -n auto --maxprocesses=4 --dist=loadgroup
+	$(BIN)/python -m pytest -n auto --maxprocesses=4 --dist=loadfile
 
 kit: $(INSTALLED)
 	$(BIN)/labkit release --out build/kit.zip

@@ -23,15 +23,18 @@ def pytest_configure(config):
         os.environ["LABKIT_RUNS"] = config.labkit_runs = tempfile.mkdtemp(prefix="labkit-test-runs-")
 
 
-@pytest.hookimpl(wrapper=True)  # before all others: xdist reads the groups in this hook, too
-def pytest_collection_modifyitems(items):
-    """With --dist=loadgroup a file stays in one process, as the cells of a notebook share a kernel and tests share fixtures,
-    but for the tests that name a group of their own.
+@pytest.hookimpl(optionalhook=True)  # only where xdist is at work
+def pytest_xdist_make_scheduler(config, log):
+    """A file stays in one process, as the cells of a notebook share a kernel and tests share fixtures; but each walk through a
+    notebook of the kit may go to another one, else they would take longer than all other tests.
     """
-    for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(item.path.name))
-    return (yield)
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Scheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            return nodeid if "test_kit.py::test_stubs" in nodeid else nodeid.partition("::")[0]
+
+    return Scheduling(config, log)
 
 
 def pytest_unconfigure(config):

@@ -73,11 +73,7 @@ def test_the_command_offers_what_is_for_students(kit):
     assert kit.labkit("doctor").returncode == 0
 
 
-# Each walk may go to another process: one after another they would take longer than all the other tests.
-WALKS = [pytest.param(path, marks=pytest.mark.xdist_group(f"kit-{path.stem}"), id=path.stem) for path in LESSONS]
-
-
-@pytest.mark.parametrize("source", WALKS)
+@pytest.mark.parametrize("source", LESSONS, ids=lambda path: path.stem)
 def test_stubs_raise_and_solved_again_the_notebook_runs(kit, source):
     """Every cell runs until a stub is met. It raises NotImplementedError; with its solution put in, the same cell runs.
 
