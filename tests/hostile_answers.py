@@ -62,14 +62,15 @@ ATTACKS = {
     ),
     "six_runs": Attack(
         """
-        import os
+        import os, threading, time
+        def flood(descriptor):
+            while True:
+                os.write(descriptor, b"x" * 65536)
         def six_runs(dataset, batch_size, epochs):
-            for descriptor in range(3, 256):
-                try:
-                    while os.write(descriptor, b"x" * 65536):
-                        pass
-                except OSError:
-                    pass
+            threading.excepthook = print
+            for descriptor in range(3, 16):
+                threading.Thread(target=flood, args=(descriptor,), daemon=True).start()
+            time.sleep(600)
         """,
         "output",
     ),

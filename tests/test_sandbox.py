@@ -99,8 +99,8 @@ def test_the_same_without_rights(needs_bubblewrap):
 
 def test_the_sandbox_goes_with_a_grader_that_is_killed(needs_bubblewrap):
     token = "token-of-a-killed-grader"
-    program = "from labkit.course.sandbox import *\nb = Bubblewrap(Limits(seconds=60))\n"
-    program += f"b.run([b.python, '-I', '-c', 'import time; time.sleep(60)', '{token}'], {{}})"
+    program = "from labkit.course.sandbox import *\nb = Bubblewrap(Limits(seconds=900))\n"
+    program += f"b.run([b.python, '-I', '-c', 'import time; time.sleep(900)', '{token}'], {{}})"
     grader = subprocess.Popen([sys.executable, "-c", program], cwd="/", env=os.environ | {"PYTHONPATH": str(ROOT)})
     sleeping = wait_for(lambda: [pid for pid in hostile.left(token) if pid != str(grader.pid) and _name(pid).startswith("python")])
     assert sleeping, "the program was never started"

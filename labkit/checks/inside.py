@@ -51,7 +51,7 @@ def _find(folder):
         except Exception:  # besides its own error: RecursionError and MemoryError, from Python's parser
             unreadable.append(path.name[:MAX_TEXT])
             continue
-        found = {todo: answer for todo, answer in here.items() if todo in checks.names()} | found
+        found |= {todo: answer for todo, answer in here.items() if todo in checks.names() and todo not in found}
     return found, unreadable
 
 

@@ -8,10 +8,8 @@ import json
 import os
 import resource
 import select
-import signal
 import sys
 
-PR_SET_PDEATHSIG = 1
 _CAPABILITIES_V3 = 0x20080522
 
 
@@ -30,7 +28,7 @@ def launch(settings, command):
     _volunteer()
     if settings["user"] is not None:
         _change_user(settings["user"])
-        _end_with(settings["result"])
+    _need_reader(settings["result"])
     for name, value in settings["limits"].items():
         _limit(getattr(resource, name, None), value)
     os.execv(command[0], command)
@@ -55,12 +53,11 @@ def _change_user(user):
         raise OSError(ctypes.get_errno(), "capset")
 
 
-def _end_with(result):
-    """Ask again for the end that comes with the parent's: the kernel forgets it at a change of user. The parent may be gone by now."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+def _need_reader(result):
+    """Do not begin when whoever wants the result is gone: nobody would end this."""
     reader = select.poll()
     reader.register(result, 0)
-    if reader.poll(0):  # nobody is left to read the result
+    if reader.poll(0):
         sys.exit(1)
 
 

@@ -30,6 +30,8 @@ POLL = 0.05  # seconds between two looks at clock and memory
 LOG = 64 * 1024  # bytes of the log that are kept, from its end
 INODE = 1024  # bytes that the kernel needs for a file, however empty
 MAX_FILES = 400  # each takes a descriptor
+# Waits for the end of its input, which comes with the end of whoever started it, and ends the process of a descriptor.
+_GUARD = "import signal, sys\nsys.stdin.read()\nsignal.pidfd_send_signal(int(sys.argv[1]), signal.SIGKILL)"
 _LAUNCH = Path(__file__).with_name("launch.py")
 _NAMESPACES = ("--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts", "--unshare-cgroup-try")
 
@@ -285,20 +287,32 @@ class Bubblewrap(_Sandbox):
         log, log_end = _pipe(stack)
         result, result_end = _pipe(stack)
         status, status_end = _pipe(stack)
+        gate, gate_end = _pipe(stack)
         sheets = {name: stack.enter_context(_sheet(content)) for name, content in files.items()}
         filter_sheet = stack.enter_context(_sheet(seccomp.program()))
         descriptors = {name: sheet.fileno() for name, sheet in sheets.items()}
-        options = [*self.options(descriptors, readonly, result_end.fileno()), "--seccomp", filter_sheet.fileno(), "--json-status-fd", status_end.fileno()]
+        options = [
+            *self.options(descriptors, readonly, result_end.fileno()),
+            "--seccomp",
+            filter_sheet.fileno(),
+            "--json-status-fd",
+            status_end.fileno(),
+            "--block-fd",
+            gate,
+        ]
         option_sheet = stack.enter_context(_sheet("\0".join(map(str, options)).encode()))
         launched = _launched(self.python, command, self.limits.resources(), result_end.fileno(), _spare_user() if _is_root() else None)
         kept = [result_end, status_end, filter_sheet, option_sheet, *sheets.values()]
         process = subprocess.Popen(
             ["bwrap", "--args", str(option_sheet.fileno()), "--", *launched], stdin=subprocess.DEVNULL, stdout=log_end, stderr=log_end,
-            pass_fds=[file.fileno() for file in kept], cwd="/", env={"PATH": os.environ.get("PATH", os.defpath)}, start_new_session=True,
+            pass_fds=[gate, *(file.fileno() for file in kept)], cwd="/", env={"PATH": os.environ.get("PATH", os.defpath)}, start_new_session=True,
         )  # fmt: skip
         for file in (log_end, *kept):
             file.close()
-        return stack.enter_context(_BubblewrapBox(process, log, result, status, self.limits.tmpfs))
+        box = stack.enter_context(_BubblewrapBox(process, log, result, status, self.limits.tmpfs))
+        with suppress(BrokenPipeError):  # it has failed already
+            gate_end.write(b"guarded")
+        return box
 
     def options(self, files, readonly, result):
         """Yield bwrap's options. files: {relative path: descriptor to read it from}; readonly: see `run`; result: a descriptor."""
@@ -328,9 +342,18 @@ class _BubblewrapBox(_Box):
         self._status, self._tmpfs = status, tmpfs
         facts = _first_line(status)
         self._pid = json.loads(facts)["child-pid"] if facts else None
-        self._first = None
+        self._first = self._guard = None
         with suppress(ProcessLookupError):
             self._first = os.pidfd_open(self._pid) if facts else None
+        if self._first is not None:
+            self._guard = self._guarded()
+
+    def _guarded(self):
+        """A process that ends the sandbox if this one is killed: the signal of `--die-with-parent` is refused where root has given up its user."""
+        return subprocess.Popen(
+            [sys.executable, "-I", "-S", "-c", _GUARD, str(self._first)], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            pass_fds=[self._first], cwd="/", env={}, start_new_session=True,
+        )  # fmt: skip
 
     def __enter__(self):
         return self
@@ -338,6 +361,7 @@ class _BubblewrapBox(_Box):
     def __exit__(self, *error):
         self.stop()
         if self._first is not None:
+            self._guard.communicate()
             os.close(self._first)
 
     def memory(self):
