@@ -64,8 +64,8 @@ CASES = {
     "reads the password file": Case("tell([refused(open, f) for f in ('/etc/shadow', '/etc/passwd', '/root/.bashrc')])", told=["FileNotFoundError"] * 3),
     "reads a file outside": Case("tell([refused(open, place['file']), refused(os.listdir, place['folder'])])", told=["FileNotFoundError"] * 2),
     "reads the course's own files": Case(
-        "tell([os.listdir(place['package'] + '/course'), sorted(os.listdir(place['package'] + '/..')), refused(open, place['package'] + '/../README.md')])",
-        told=[[], ["labkit"], "FileNotFoundError"],
+        "tell([os.listdir(place['package'] + '/course'), 'notebooks' in os.listdir(place['package'] + '/..'), refused(open, place['package'] + '/../README.md')])",
+        told=[[], False, "FileNotFoundError"],
     ),
     "reads environment variables": Case(
         "seen = [open(f'/proc/{n}/environ').read() for n in os.listdir('/proc') if n.isdigit()]\ntell([place['secret'] in str(dict(os.environ)) + str(seen)])",

@@ -428,7 +428,7 @@ def test_a_log_file_holds_lines_and_no_bars(tmp_path):
     assert not set("\r\x1b█▏") & set(text) and "%|" not in text and "it/s" not in text
     lines = text.splitlines()
     assert lines[0].startswith("shapes:100/50: 100 training and 50 test images")
-    assert [line[:9] for line in lines[1:]] == ["epoch 1/2", "epoch 2/2"]
+    assert [line[:9] for line in lines[1:]] == ["epoch 1/2", "epoch 2/2", "kept as r"]
 
 
 def test_a_terminal_shows_a_bar_on_stderr_and_the_lines_on_stdout():

@@ -489,10 +489,11 @@ def at(value, path):
 def honest():
     """{exercise: what is observed of a right answer}"""
     from labkit.checks import status
-    from labkit.checks.notebook import answers, find
+    from labkit.checks.notebook import answers
+    from labkit.notebooks import LESSONS, find
 
     found = {}
-    for path in find(ROOT / "notebooks"):
+    for path in find(ROOT / "notebooks", patterns=[LESSONS]):
         with status.beside(path):
             found |= {todo: json.loads(json.dumps(status.observe(answer))) for todo, answer in answers(path).items() if todo in checks.names()}
     return found

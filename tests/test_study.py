@@ -32,7 +32,7 @@ from labkit.study.records import Records
 from labkit.study.tasks import Cost
 
 REPRODUCIBLE = ("weights.safetensors", "history.jsonl", "result.json")
-LONG = {"data": "shapes:100/50", "model": "ConvNet", "valid": 0.2, "batch_size": 16, "epochs": 30}  # some seconds
+LONG = {"data": "shapes:100/50", "model": "ConvNet", "valid": 0.2, "batch_size": 16, "epochs": 60}  # some seconds
 
 
 def reproducible(folder):

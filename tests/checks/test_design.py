@@ -66,7 +66,7 @@ def test_mistakes_in_the_updates_can_be_told_apart():
 
 def test_nothing_below_the_checks_knows_of_them():
     for path in (ROOT / "labkit").glob("*.py"):
-        if path.stem == "cli":
+        if path.stem in ("cli", "submit"):  # the commands
             continue
         imported = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, (ast.Import, ast.ImportFrom))]
         assert not any("checks" in ast.unparse(node) for node in imported), path.name
