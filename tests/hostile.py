@@ -64,7 +64,8 @@ CASES = {
     "reads the password file": Case("tell([refused(open, f) for f in ('/etc/shadow', '/etc/passwd', '/root/.bashrc')])", told=["FileNotFoundError"] * 3),
     "reads a file outside": Case("tell([refused(open, place['file']), refused(os.listdir, place['folder'])])", told=["FileNotFoundError"] * 2),
     "reads the course's own files": Case(
-        "tell([os.listdir(place['package'] + '/course'), 'notebooks' in os.listdir(place['package'] + '/..'), refused(open, place['package'] + '/../README.md')])",
+        "here = place['package']\n"
+        "tell([os.listdir(here + '/course'), 'notebooks' in os.listdir(here + '/..'), refused(open, here + '/../README.md')])",
         told=[[], False, "FileNotFoundError"],
     ),
     "reads environment variables": Case(
