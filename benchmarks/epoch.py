@@ -12,13 +12,13 @@ Crop, flip, normalize, Adam. The three take turns from the same weights; ratios 
 import argparse
 import os
 import statistics
-import time
 
 import torch
+from fit_overhead import seconds
 from loader import labkit_loader, usual_loader
 from torch import nn
 
-from labkit import data, models
+from labkit import data
 from labkit.device import default_device, describe
 from labkit.loops import fit
 
@@ -46,17 +46,6 @@ def fit_epoch(engine):
         fit(model, loader, None, optimizer, epochs=1, verbose=False)
 
     return epoch
-
-
-def seconds(epoch, loader, name, device):
-    torch.manual_seed(0)
-    model = models.build(name).to(device)
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
-    start = time.perf_counter()
-    epoch(loader, model, optimizer)
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter() - start
 
 
 def compare(name, batch_size, image_set, turns, device):

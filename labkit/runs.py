@@ -44,7 +44,9 @@ from labkit.loops import EarlyStopping, Progress, fit, test
 __all__ = ["Experiment", "Run", "RunStore", "run"]
 
 
-_SEALED = ("history.jsonl", "weights.safetensors")  # result.json holds their digests
+RECORD = ("experiment.json", "history.jsonl", "timing.jsonl", "environment.json", "result.json")  # a finished run, beside its weights
+WEIGHTS = "weights.safetensors"
+SEALED = ("history.jsonl", WEIGHTS)  # result.json holds their digests
 # What an unfinished training began with: fact in its record, and how it is said that it has changed.
 _ORIGIN = {
     "data_digest": "on other images than its dataset holds now",
@@ -83,7 +85,7 @@ class Run:
         """The network with the weights that were tested, in evaluation mode."""
         with torch.random.fork_rng(devices=()):  # its start weights are random: drawing them must not move the caller's numbers
             model = models.build(self.experiment.model, self.result["num_classes"], stem=self.experiment.stem, dropout=self.experiment.dropout)
-        model.load_state_dict(load_file(self.path / "weights.safetensors"))
+        model.load_state_dict(load_file(self.path / WEIGHTS))
         return model.to(device).eval()
 
 
@@ -232,7 +234,7 @@ def _train(experiment, store, device, verbose, on_epoch, teacher):
     folder = store.path(experiment)
     with _reproducible(device, experiment.seed):
         loaders, facts = experiment.loaders(device)
-        facts["teacher_weights"] = teacher.result["sha256"]["weights.safetensors"] if teacher else None
+        facts["teacher_weights"] = teacher.result["sha256"][WEIGHTS] if teacher else None
         facts["code_fingerprint"] = experiment.code_digest
         resume = _or_set_aside(store, experiment, lambda: _read_resume(folder, facts))
         _open_entry(folder, experiment, device, facts)
@@ -319,16 +321,16 @@ class _Training:
         with engine.choose(self.loaders["test"].device).running(self.model):
             test_loss, test_acc = test(self.loaders["test"], self.model, nn.CrossEntropyLoss())
         weights = {name: value.detach().cpu().contiguous() for name, value in self.model.state_dict().items()}
-        _write(self.folder / "weights.safetensors", save(weights))
+        _write(self.folder / WEIGHTS, save(weights))
         best = self.progress.history[self.progress.best_epoch - 1]
         result = {
             "key": self.experiment.key, "num_classes": self.num_classes, "parameters": models.num_parameters(self.model),
             "epochs": self.progress.epoch, "stopped_early": self.progress.stopped, "best_epoch": self.progress.best_epoch,
             **{name: value for name, value in best.items() if name.startswith(("train_", "valid_"))},
             "test_loss": test_loss, "test_acc": test_acc,
-            "sha256": {name: _sha256(self.folder / name) for name in _SEALED},
+            "sha256": {name: sha256(self.folder / name) for name in SEALED},
         }  # fmt: skip
-        _write(self.folder / "result.json", json.dumps(result | {"seal": _seal(result)}, indent=1))
+        _write(self.folder / "result.json", json.dumps(result | {"seal": seal(result)}, indent=1))
         (self.folder / "resume.pt").unlink(missing_ok=True)
         return Run(self.experiment, self.folder, result)
 
@@ -399,10 +401,10 @@ def _read_finished(folder, experiment):
     for name in ("experiment.json", "environment.json", "timing.jsonl"):
         if not (folder / name).is_file():
             raise DamagedError(f"{name} is missing")
-    if not isinstance(result, dict) or result.pop("seal", None) != _seal(result):
+    if not isinstance(result, dict) or result.pop("seal", None) != seal(result):
         raise DamagedError("its result.json is not what was written")
-    for name in _SEALED:
-        if not (folder / name).is_file() or _sha256(folder / name) != result["sha256"][name]:
+    for name in SEALED:
+        if not (folder / name).is_file() or sha256(folder / name) != result["sha256"][name]:
             raise DamagedError(f"{name} is missing or not what was written")
     _need_same_data(folder, experiment)
     return Run(experiment, folder, result)
@@ -454,12 +456,12 @@ def _read_json(path):
         raise DamagedError(f"its {path.name} cannot be read") from error
 
 
-def _seal(result):
+def seal(result):
     """SHA-256 of the other fields: finds accidents, not forgers."""
     return hashlib.sha256(json.dumps(result, sort_keys=True).encode()).hexdigest()
 
 
-def _sha256(path):
+def sha256(path):
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

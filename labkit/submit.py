@@ -16,9 +16,9 @@ from labkit import archive, checks, models, printing
 from labkit.checks import notebook as reading
 from labkit.errors import LabkitError
 from labkit.notebooks import LESSONS, find
-from labkit.runs import DamagedError, Experiment, RunStore, cited
+from labkit.runs import RECORD, WEIGHTS, DamagedError, Experiment, RunStore, cited
 
-RECORD = ("experiment.json", "history.jsonl", "timing.jsonl", "environment.json", "result.json", "weights.safetensors")
+RUN = (*RECORD, WEIGHTS)  # what is handed in of a run
 LESSON = {"resnet18.py", "best_model.py"}  # what the notebooks of the kit import from their folder
 KIT = {"check_environment.py"}  # comes with the kit and has nothing of the student in it
 AGAIN = "in Jupyter choose Kernel > Restart Kernel and Run All Cells, then save"
@@ -253,7 +253,7 @@ def _add_run(submission, root, key, names):
     except LabkitError as error:
         submission.missing.append(f"{cites} {error}")
         return None
-    for name in RECORD:
+    for name in RUN:
         submission.files[f"runs/{key}/{name}"] = root / key / name
     return experiment
 
@@ -262,7 +262,7 @@ def _finished(root, key):
     """The experiment of a finished run; raises `LabkitError` that says what it is instead."""
     if not (root / key).is_dir():
         raise LabkitError(f"is not in {root}; name the folder of your runs with LABKIT_RUNS, or execute the notebook again")
-    for path in filter(_there, (root / key / name for name in RECORD)):
+    for path in filter(_there, (root / key / name for name in RUN)):
         if fault := _fault(path, root):
             raise LabkitError(f"cannot be handed in: its {path.name} {fault}")
     try:

@@ -65,8 +65,9 @@ CASES = {
     "reads a file outside": Case("tell([refused(open, place['file']), refused(os.listdir, place['folder'])])", told=["FileNotFoundError"] * 2),
     "reads the course's own files": Case(
         "here = place['package']\n"
-        "tell([os.listdir(here + '/course'), 'notebooks' in os.listdir(here + '/..'), refused(open, here + '/../README.md')])",
-        told=[[], False, "FileNotFoundError"],
+        "others = set(os.listdir(here + '/..')) - {os.path.basename(sys.prefix)}\n"  # an environment may stand in the repository
+        "tell([os.listdir(here + '/course'), sorted(others), refused(open, here + '/../README.md')])",
+        told=[[], ["labkit"], "FileNotFoundError"],
     ),
     "reads environment variables": Case(
         "seen = [open(f'/proc/{n}/environ').read() for n in os.listdir('/proc') if n.isdigit()]\ntell([place['secret'] in str(dict(os.environ)) + str(seen)])",

@@ -16,13 +16,14 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from sentences import one_sentence
 
+from labkit import runs
 from labkit.course import inbox
 from labkit.course.inbox import parse_notebook, read
 from labkit.course.untrusted import LIMITS, parse_json, shown
 
 KEY, OTHER = "0123456789abcdef", "fedcba9876543210"
 PDF = b"%PDF-1.7\n1 0 obj\nendobj\n%%EOF\n"
-RECORDS = dict.fromkeys(inbox.RECORDS, b"{}")
+RECORDS = dict.fromkeys(inbox.RECORD, b"{}")
 
 
 def notebook(*cells):
@@ -71,7 +72,7 @@ def submitted(tmp_path):
         submission = read(outer / name, outer / "scratch", limits)
         assert {path.name for path in outer.iterdir()} == {name, "scratch"}
         for path in (outer / "scratch").rglob("*"):
-            assert not path.is_symlink() and (path.is_dir() or path.name in (*inbox.RECORDS, *inbox.WEIGHT_FILES))
+            assert not path.is_symlink() and (path.is_dir() or path.name in (*inbox.RECORD, *inbox.WEIGHT_FILES))
         assert inbox._LAB.fullmatch(f"{submission.student}_lab3")
         for kind, sentence in submission.notes:
             assert kind in ("missing", "refused", "ambiguous", "guessed", "ignored", "odd") and "\n" not in sentence and len(sentence) < 3000
@@ -100,7 +101,7 @@ def test_an_honest_submission_is_read_without_a_note(submitted):
     assert submission.notebooks["02_train_test_loops"].cells[0].source == "def train(): pass"
     assert submission.sources == {"resnet18.py": "class BasicBlock: pass\n"} and submission.report == PDF
     assert list(submission.runs) == [KEY]
-    assert {path.name for path in submission.runs[KEY].iterdir()} == {*inbox.RECORDS, "weights.safetensors"}
+    assert {path.name for path in submission.runs[KEY].iterdir()} == {*inbox.RECORD, "weights.safetensors"}
     assert (submission.runs[KEY] / "weights.safetensors").read_bytes() == b"weights"
 
 
@@ -336,7 +337,7 @@ def test_bytes_are_counted_as_they_come_not_as_they_are_declared(submitted, monk
 
 def test_sizes_have_limits_each_and_together(submitted, monkeypatch):
     noise = random.Random(0).randbytes(3000)
-    monkeypatch.setattr(inbox, "SOURCE", 1000)
+    monkeypatch.setitem(inbox.LARGEST, "source", 1000)
     one_note(submitted(honest() | {"resnet18.py": b"#" + noise}), "refused", "resnet18.py is larger than 1,000 bytes")
     weights = {f"runs/{KEY}/weights.safetensors": noise, f"runs/{OTHER}/weights.safetensors": noise}
     submission = submitted(honest() | weights, limits=type(LIMITS)(total=5000))
@@ -617,6 +618,10 @@ def test_what_the_grader_does_wrong_is_one_sentence(tmp_path):
         read(tmp_path / "1_lab3.zip", tmp_path / "used")
     with one_sentence("cannot be used"):
         read(tmp_path / "1_lab3.zip", tmp_path / "1_lab3.zip" / "x")
+
+
+def test_a_run_has_the_files_that_the_run_store_writes():
+    assert (*inbox.RECORD, inbox.WEIGHT_FILES[0]) == (*runs.RECORD, runs.WEIGHTS)
 
 
 def test_reading_a_submission_does_not_import_torch():

@@ -117,7 +117,7 @@ def test_the_result_is_that_of_the_best_epoch(finished):
     assert {name: result[name] for name in best if name not in ("epoch", "lr")} == {name: best[name] for name in best if name not in ("epoch", "lr")}
     assert (result["key"], result["num_classes"], result["parameters"]) == (finished.key, 10, 94_986)
     assert 0 <= result["test_acc"] <= 1 and math.isfinite(result["test_loss"])
-    assert json.loads((finished.path / "result.json").read_text()) == result | {"seal": runs._seal(result)}
+    assert json.loads((finished.path / "result.json").read_text()) == result | {"seal": runs.seal(result)}
 
 
 def test_patience_ends_a_run_and_the_result_says_so(tiny):

@@ -92,7 +92,7 @@ def entries(path):
 def test_a_finished_course_is_handed_in_byte_for_byte(course, capsys):
     status, out, _ = run_cli(capsys, "submit", "--id", ID)
     content = entries(f"{NAME}.zip")
-    record = {f"runs/{course.key}/{name}": (course.runs / course.key / name).read_bytes() for name in submit.RECORD}
+    record = {f"runs/{course.key}/{name}": (course.runs / course.key / name).read_bytes() for name in submit.RUN}
     assert status == 0 and content == {"01_one.ipynb": (course.folder / "01_one.ipynb").read_bytes(), f"{NAME}.pdf": PDF} | record
     lines = out.splitlines()
     assert lines[0].startswith("- no notebook here asks for train, test, reset, ") and "replace_head" not in lines[0]
@@ -130,7 +130,7 @@ def test_copies_that_jupyter_makes_and_what_else_lies_there_stay_out(course):
     (course.folder / "unused.py").write_text("x = 1")
     (course.runs / course.key / "resume.pt").write_bytes(b"large")
     assert {name for name in course.collect().files if not name.startswith("runs/")} == {"01_one.ipynb", f"{NAME}.pdf"}
-    assert len(course.collect().files) == 2 + len(submit.RECORD) and course.missing() == []
+    assert len(course.collect().files) == 2 + len(submit.RUN) and course.missing() == []
 
 
 @pytest.mark.parametrize("where", ["named", "named from the notebooks", "beside the notebooks", "in the working folder"])
@@ -579,7 +579,7 @@ def test_a_true_browser_prints_the_same_bytes_each_time_and_no_path_of_this_mach
         (f"notebooks/{NAME}.ipynb", f"{NAME}.ipynb is a link to a file outside of notebooks; "),
         (f"notebooks/{NAME}.pdf", f"{NAME}.pdf is a link to a file outside of notebooks; "),
         ("notebooks/resnet18.py", "resnet18.py is a link to a file outside of notebooks; "),
-        *((f"notebooks/runs/KEY/{name}", f"cannot be handed in: its {name} is a link to a file outside of ") for name in submit.RECORD),
+        *((f"notebooks/runs/KEY/{name}", f"cannot be handed in: its {name} is a link to a file outside of ") for name in submit.RUN),
     ],
 )
 def test_a_link_to_elsewhere_is_refused(course, tmp_path, name, words):
@@ -726,6 +726,6 @@ def test_from_the_kit_to_the_zip(repository, tmp_path, monkeypatch):
     assert done.returncode == 0, done.stdout + done.stderr
     (key,) = (path.name for path in (notebooks / "runs").iterdir() if not path.name.startswith("."))
     content = entries(kit / f"{NAME}.zip")
-    files = {name: notebooks / name for name in ("01_one.ipynb", "02_two.ipynb", "resnet18.py", *(f"runs/{key}/{name}" for name in submit.RECORD))}
+    files = {name: notebooks / name for name in ("01_one.ipynb", "02_two.ipynb", "resnet18.py", *(f"runs/{key}/{name}" for name in submit.RUN))}
     assert content == {name: path.read_bytes() for name, path in files.items()} | {f"{NAME}.pdf": PDF}
     assert "2 notebooks, 1 run, " in done.stdout and done.stdout.endswith(f"{NAME}.zip: hand in this file\n")

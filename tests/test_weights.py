@@ -62,8 +62,8 @@ def forge(folder, **changes):
     """Change result.json, and seal it as a forger would."""
     result = read(folder / "result.json") | changes
     result.pop("seal")
-    result["sha256"] = {name: runs._sha256(folder / name) for name in runs._SEALED if (folder / name).exists()}
-    (folder / "result.json").write_text(json.dumps(result | {"seal": runs._seal(result)}))
+    result["sha256"] = {name: runs.sha256(folder / name) for name in runs.SEALED if (folder / name).exists()}
+    (folder / "result.json").write_text(json.dumps(result | {"seal": runs.seal(result)}))
 
 
 def not_measured(outcome, *words):

@@ -10,11 +10,13 @@ from pathlib import Path
 
 import nbformat
 
+from labkit import printing
 from labkit.course.untrusted import LIMITS, Archive, Refused, in_bytes, parse_json, shown
 from labkit.errors import LabkitError
 
-NOTEBOOK, SOURCE, REPORT, RECORD, WEIGHTS = 50_000_000, 1_000_000, 100_000_000, 4_000_000, 256_000_000  # bytes that one file may have
-RECORDS = ("experiment.json", "history.jsonl", "timing.jsonl", "environment.json", "result.json")
+LARGEST = {"notebook": 50_000_000, "source": 1_000_000, "report": 100_000_000, "record": 4_000_000, "weights": 256_000_000}  # bytes of one file
+# As in labkit.runs, whose torch is not needed here.
+RECORD = ("experiment.json", "history.jsonl", "timing.jsonl", "environment.json", "result.json")
 WEIGHT_FILES = ("weights.safetensors", "weights.pt")
 MOST = {"notebooks": 50, "sources": 50, "runs": 500}
 
@@ -148,7 +150,7 @@ class _Reading:
         notebooks = {}
         for entries in found.values():
             entry = self._nearest(entries)
-            if (notebook := self._read(entry, NOTEBOOK, parse_notebook)) is not None:
+            if (notebook := self._read(entry, LARGEST["notebook"], parse_notebook)) is not None:
                 notebooks[_original(_stem(entry)) if _is_asked_for(entry) else f"{self.student}_lab3"] = notebook
         if not notebooks:
             self.note("missing", "there is no notebook that can be read; hand in the numbered notebooks")
@@ -171,7 +173,7 @@ class _Reading:
         texts = {}
         for entries in self._few(found, "sources").values():
             entry = self._nearest(entries)
-            if (text := self._read(entry, SOURCE, _text)) is not None:
+            if (text := self._read(entry, LARGEST["source"], _text)) is not None:
                 texts[_original(_stem(entry)) + ".py"] = text
         if "resnet18.py" not in texts:
             self.note("missing", "there is no resnet18.py; hand in the one beside your notebooks")
@@ -180,7 +182,7 @@ class _Reading:
     def _report(self):
         found = self._named("pdf", _LAB) or self._named("pdf", re.compile(".*", re.S))
         entries = sorted((entry for entries in found.values() for entry in entries), key=lambda entry: (len(entry.folder), entry.parts))
-        report = self._read(self._nearest(entries), REPORT, _pdf) if entries else None
+        report = self._read(self._nearest(entries), LARGEST["report"], _pdf) if entries else None
         if report is None:
             self.note("missing", f"there is no report; hand it in as {self.student}_lab3.pdf")
         elif b"%%EOF" not in report[-2048:]:
@@ -190,7 +192,7 @@ class _Reading:
     def _runs(self):
         found = defaultdict(lambda: defaultdict(list))
         for entry in self.entries:
-            if entry.folder and _KEY.fullmatch(entry.folder[-1]) and entry.name in (*RECORDS, *WEIGHT_FILES):
+            if entry.folder and _KEY.fullmatch(entry.folder[-1]) and entry.name in (*RECORD, *WEIGHT_FILES):
                 found[entry.folder[-1]][entry.folder].append(entry)
         runs = self._few(dict(sorted(found.items())), "runs")
         folders = {key: self._run(key, folders) for key, folders in runs.items()}
@@ -212,16 +214,16 @@ class _Reading:
         return target
 
     def _unpack(self, entry, target):
-        name = next(name for name in (*RECORDS, *WEIGHT_FILES) if name == entry.name)  # a name of ours
+        name = next(name for name in (*RECORD, *WEIGHT_FILES) if name == entry.name)  # a name of ours
         try:
-            self.archive.copy(entry, target / name, WEIGHTS if name in WEIGHT_FILES else RECORD)
+            self.archive.copy(entry, target / name, LARGEST["weights" if name in WEIGHT_FILES else "record"])
         except Refused as problem:
             self.note("refused", f"{entry.shown} {problem}")
         except OSError as error:
             raise LabkitError(f"cannot write {target / name} ({error.strerror}); free some disk space and read the submission again") from error
 
     def _note_incomplete(self, key, names):
-        lacking = [name for name in RECORDS if name not in names] + ([] if names & set(WEIGHT_FILES) else ["its weights"])
+        lacking = [name for name in RECORD if name not in names] + ([] if names & set(WEIGHT_FILES) else ["its weights"])
         if lacking:
             self.note("missing", f"the record of run {key} lacks {', '.join(lacking)}")
 
@@ -274,7 +276,7 @@ def _text(content):
 
 
 def _pdf(content):
-    if not content.startswith(b"%PDF-"):
+    if not content.startswith(printing.PDF):
         raise Refused("is no PDF")
     return content
 

@@ -186,12 +186,12 @@ def _keys(record):
 
 def _seals(record):
     rest = {name: value for name, value in record.result.items() if name != "seal"}
-    if record.result.get("seal") != runs._seal(rest):
+    if record.result.get("seal") != runs.seal(rest):
         yield "seal", "result.json was changed after it was written: its seal does not fit"
     digests = record.result.get("sha256")
-    for name in runs._SEALED:
+    for name in runs.SEALED:
         path = record.folder / name
-        if path.is_file() and not (isinstance(digests, dict) and digests.get(name) == runs._sha256(path)):
+        if path.is_file() and not (isinstance(digests, dict) and digests.get(name) == runs.sha256(path)):
             yield "seal", f"{name} is not the one that result.json was written for: its SHA-256 is another"
 
 

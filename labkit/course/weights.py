@@ -15,6 +15,7 @@ import torch
 from safetensors import safe_open
 
 from labkit import data, engine, models
+from labkit.course.inbox import WEIGHT_FILES
 from labkit.course.record import number, read_claim, read_result, read_session
 from labkit.course.untrusted import LIMITS, Archive, Refused, in_bytes, shown
 from labkit.device import resolve
@@ -148,7 +149,7 @@ def _accuracy(loader, predict):
 
 
 def _weights_file(folder):
-    for name in ("weights.safetensors", "weights.pt"):
+    for name in WEIGHT_FILES:
         if (folder / name).is_file():
             return folder / name
     raise Refused("there are no weights in its record")
@@ -175,7 +176,7 @@ def _read_safetensors(path, wanted):
     _need_small_header(path)
     try:
         with safe_open(path, "pt", device="cpu") as file:  # the library holds offsets, shapes and types against the size of the file
-            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
+            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 (the file is no dict)
             _need_fit({name: (tuple(part.get_shape()), _TYPES.get(part.get_dtype(), part.get_dtype())) for name, part in slices.items()}, wanted)
             return {name: file.get_tensor(name) for name in slices}
     except Refused:

@@ -14,7 +14,7 @@ from labkit import checks
 for file in sorted(Path(__file__).with_name("corpus").glob("[!_]*.py")):
     importlib.import_module(f"corpus.{file.stem}")
 
-SLOW = 15.0  # seconds; a check takes a fraction of one, but machines may be busy
+SLOW = 6.0  # seconds; a check takes a fraction of one, but machines may be busy
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
