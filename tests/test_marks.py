@@ -28,7 +28,9 @@ def table(path):
 def enter(path, student, **cells):
     """Write cells as a person would in a spreadsheet; names with _ for what is no identifier."""
     rows = table(path)
-    next(row for row in rows if row["student"] == student).update({{"report": REPORT, "augmentation": AUGMENTATION}.get(name, name): text for name, text in cells.items()})
+    next(row for row in rows if row["student"] == student).update(
+        {{"report": REPORT, "augmentation": AUGMENTATION}.get(name, name): text for name, text in cells.items()}
+    )
     with open(path, "w", encoding="utf-8-sig", newline="") as file:
         writer = csv.DictWriter(file, rows[0])
         writer.writeheader()

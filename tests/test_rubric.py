@@ -93,7 +93,9 @@ def test_records_that_are_missing_or_damaged_do_not_count(facts):
     assert evidence(facts).points == 1.5 + 1.5 * 3 / 5 and evidence(facts).why[-1] == "3 sound run records, 5 are asked for"
 
 
-@pytest.mark.parametrize("change", [{"verdict": "differs", "sentence": "claims too much"}, {"contradictions": [("loss", "too small")]}], ids=["claim", "record"])
+@pytest.mark.parametrize(
+    "change", [{"verdict": "differs", "sentence": "claims too much"}, {"contradictions": [("loss", "too small")]}], ids=["claim", "record"]
+)
 def test_one_record_that_was_made_up_costs_all_evidence_of_its_notebook_and_no_other(facts, change):
     before = points(facts)
     facts.runs["063"] = dataclasses.replace(facts.runs["063"], **change)

@@ -4,8 +4,7 @@ import ast
 from dataclasses import dataclass
 from pathlib import Path
 
-import nbformat
-from nbformat.v4 import new_code_cell
+from nbformat.v4 import new_code_cell, new_notebook
 
 from labkit.checks import notebook as reading
 from labkit.notebooks import LESSONS, find
@@ -54,19 +53,19 @@ def number_of_figures(cell):
 
 
 def rebuild(notebook, lessons):
-    """The notebook to probe: the submitted cells, none of their marks and none of their calls of `check`, and the checks of `lessons`
-    where their test cells stand, or at the end.
+    """The notebook to probe: the code of the submitted one without its marks and its calls of `check`, and the checks of `lessons` where
+    their test cells stand, or at the end.
     """
     checks = {grade_id: source for lesson in lessons for grade_id, source in lesson.checks.items()}
-    cells = []
+    sources = []
     for cell in notebook.cells:
         grade_id = _grade_id(cell)
         if grade_id in checks:
-            cells.append(new_code_cell(checks.pop(grade_id)))
+            sources.append(checks.pop(grade_id))
         elif cell.cell_type == "code" and not _is_test(grade_id, lessons):
-            cells.append(new_code_cell(_without_checks(reading.code(cell))))
-    cells += map(new_code_cell, checks.values())
-    return nbformat.v4.new_notebook(cells=[cell | {"id": f"cell-{number}"} for number, cell in enumerate(cells, 1)])
+            sources.append(_without_checks(reading.code(cell)))
+    sources += checks.values()
+    return new_notebook(cells=[new_code_cell(source, id=f"cell-{number}") for number, source in enumerate(sources, 1)])
 
 
 def changes(notebook, lessons):
