@@ -135,10 +135,9 @@ def _grade(args):
     chosen = rubric.load(args.rubric)
     accepted("measure", args.measure, measure.MEASURES)
     _need_writable(args.out)
-    setting = measure.Setting(
-        rebuild.lessons(args.notebooks), args.data, grade.choose_box(args.box), chosen.measured_notebooks, args.measure, args.tolerance, str(resolve(args.device))
-    )  # fmt: skip
-    results = grade.grade(grade.Plan(args.submissions, args.out, args.notebooks, setting, chosen, max(args.jobs, 1), again=args.again))
+    box, device = grade.choose_box(args.box), str(resolve(args.device))
+    setting = measure.Setting(rebuild.lessons(args.notebooks), args.data, box, chosen.measured_notebooks, args.measure, args.tolerance, device)
+    results = grade.grade(grade.Plan(args.submissions, args.out, args.notebooks, setting, chosen, max(args.jobs or 1, 1), again=args.again))
     grade.summarize(results, args.submissions, args.out)
     return 1 if any(result.facts.failed for result in results) else 0
 

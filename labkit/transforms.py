@@ -243,8 +243,7 @@ def _rgb_to_hsv(images):
     chroma = value - low
     safe = chroma.clamp_min(1e-12)
     hue = torch.where(
-        value == red,
-        (green - blue) / safe % 6,
+        value == red, (green - blue) / safe % 6,
         torch.where(value == green, (blue - red) / safe + 2, (red - green) / safe + 4),
     )
     return torch.where(chroma > 0, hue / 6, 0), chroma / value.clamp_min(1e-12), value

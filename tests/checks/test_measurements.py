@@ -64,7 +64,6 @@ def test_the_mean_tells_the_number_of_images_and_the_std():
 
 # --- augment -----------------------------------------------------------------------------------
 
-
 def measure(part, batch):
     measured = getattr(images, f"_measure_{part}")(batch.double(), images._visible(batch.double().mean(1)))
     return {name: torch.tensor(values, dtype=torch.float64)[images._places(part)] for name, values in measured.items()}
