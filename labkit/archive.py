@@ -1,9 +1,9 @@
-"""Zips that depend on names and contents alone, and that appear whole or not at all."""
+"""Files that appear whole or not at all, and zips that depend on names and contents alone."""
 
 import io
 import shutil
 import zipfile
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 
 from labkit.errors import LabkitError
 
@@ -17,12 +17,24 @@ def write_zip(out, files):
     The same names and contents give the same bytes: no time stamps, no permissions of this machine. At every moment `out` is
     the old file or the whole new one. Raises `LabkitError`.
     """
+    with _whole(out) as part, zipfile.ZipFile(part, "w") as archive:
+        for name in sorted(files):
+            _add(archive, name, files[name])
+
+
+def write_file(out, content):
+    """Write `content`, bytes or text, to the Path `out`, as `write_zip` does."""
+    with _whole(out) as part:
+        part.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+@contextmanager
+def _whole(out):
+    """A path to write to; the file takes the place of `out` when all is written, and is gone if that fails."""
     part = out.with_name(out.name + ".part")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        with zipfile.ZipFile(part, "w") as archive:
-            for name in sorted(files):
-                _add(archive, name, files[name])
+        yield part
         part.replace(out)
     except OSError as error:
         raise LabkitError(f"cannot write {out} ({error.strerror or error}); name another place with --out") from error

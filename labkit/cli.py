@@ -64,9 +64,28 @@ def _add_course(commands):
     _add_notebooks(results, "laptop", Path("docs/results"))
     results.add_argument("--caption", help="the data in words, for the pages (default: its name)")
     results.set_defaults(run=_results)
+    _add_grade(commands)
     release = commands.add_parser("release", help="write the student kit: the notebooks without solutions, and all that they need")
     release.add_argument("--out", type=Path, default=Path("build/kit.zip"), help="the zip to write (default: build/kit.zip)")
     release.set_defaults(run=_release)
+
+
+def _add_grade(commands):
+    grade = commands.add_parser("grade", help="grade a folder of submissions: a table, a page for each student, an index")
+    grade.add_argument("submissions", type=Path, help="the folder with the students' zips")
+    grade.add_argument("--out", type=Path, default=Path("grades"), metavar="FOLDER", help="where to write (default: grades); what is there is gone on with")
+    grade.add_argument("--data", default="cifar10", help="the dataset on whose test set weights are measured (default: cifar10)")
+    grade.add_argument("--rubric", type=Path, metavar="FILE", help="parts and points (default: labkit/course/rubric.toml)")
+    grade.add_argument("--notebooks", type=Path, default=Path("notebooks"), help="the course's own notebooks (default: notebooks)")
+    grade.add_argument("--measure", default="best", help="accuracy, best (of each notebook; the default) or all: which weights are measured")
+    grade.add_argument("--tolerance", type=float, default=0.005, help="by how much claimed and measured accuracy may differ (default: 0.005)")
+    grade.add_argument("--device", help="where weights are measured (default: the GPU if there is one)")
+    grade.add_argument("--jobs", type=int, default=os.cpu_count(), help="submissions at a time (default: one for each processor)")
+    grade.add_argument("--again", action="store_true", help="measure everything anew")
+    box = grade.add_mutually_exclusive_group()
+    box.add_argument("--docker", dest="box", action="store_const", const="docker", help="run the students' code in Docker")
+    box.add_argument("--unsafe", dest="box", action="store_const", const="unsafe", help="run it without a sandbox: for submissions that you trust")
+    grade.set_defaults(run=_grade)
 
 
 def _add_notebooks(parser, profile, out):
@@ -105,6 +124,22 @@ def _release(args):
     names = release.release(Path(), args.out)
     print(f"{args.out}: {len(names)} files, {args.out.stat().st_size / 1e3:.0f} kB")
     return 0
+
+
+def _grade(args):
+    with _need("grading"):
+        from labkit.course import grade, measure, rebuild, rubric
+    from labkit.device import resolve
+    from labkit.errors import accepted
+
+    chosen = rubric.load(args.rubric)
+    accepted("measure", args.measure, measure.MEASURES)
+    _need_writable(args.out)
+    box, device = grade.choose_box(args.box), str(resolve(args.device))
+    setting = measure.Setting(rebuild.lessons(args.notebooks), args.data, box, chosen.measured_notebooks, args.measure, args.tolerance, device)
+    results = grade.grade(grade.Plan(args.submissions, args.out, args.notebooks, setting, chosen, max(args.jobs or 1, 1), again=args.again))
+    grade.summarize(results, args.submissions, args.out)
+    return 1 if any(result.facts.failed for result in results) else 0
 
 
 @contextmanager

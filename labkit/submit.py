@@ -165,20 +165,22 @@ def _add_notebook(submission, name, path, within):
     except LabkitError as error:
         submission.missing.append(str(error))
         return
-    submission.missing += [f"{path.name}, {fault}" for fault in _faults(notebook)]
+    submission.missing += [f"{path.name}, {sentence}" for _, sentence in faults(notebook)]
 
 
-def _faults(notebook):
-    """What is wrong with a notebook, a sentence each."""
+def faults(notebook):
+    """Yield (kind, sentence) of what is wrong with a notebook; kind: "open", "unanswered", "order" (of execution) or "error"."""
     cells = list(enumerate(notebook.cells, 1))
     for number, cell in cells:
-        yield from (f"cell {number}: {_open(name)}" for name in reading.stubs(reading.code(cell)))
+        yield from (("open", f"cell {number}: {_open(name)}") for name in reading.stubs(reading.code(cell)))
         if cell.cell_type == "markdown" and cell.metadata.get("nbgrader", {}).get("solution") and _is_empty(cell.source):
-            yield f"cell {number}: the question above it has no answer; write it into this cell"
+            yield "unanswered", f"cell {number}: the question above it has no answer; write it into this cell"
     # Jupyter does not execute cells without a text.
-    yield from _disorder({number: cell.get("execution_count") for number, cell in cells if cell.cell_type == "code" and cell.source.strip()})
+    counts = {number: cell.get("execution_count") for number, cell in cells if cell.cell_type == "code" and cell.source.strip()}
+    yield from (("order", sentence) for sentence in _disorder(counts))
     for number, cell in cells:
-        yield from (f"cell {number}: it stopped with {_error(output)}; mend it, then {AGAIN}" for output in cell.get("outputs", []) if _is_error(output))
+        stops = (_error(output) for output in cell.get("outputs", []) if _is_error(output))
+        yield from (("error", f"cell {number}: it stopped with {error}; mend it, then {AGAIN}") for error in stops)
 
 
 def _open(name):

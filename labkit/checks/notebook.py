@@ -53,7 +53,7 @@ def answers(path):
     statements, found = [], {}
     for number, source in enumerate(map(code, read(path).cells), 1):
         for node in _parse(source, path, number):
-            if call := _check_call(node):
+            if call := check_call(node):
                 todo, expression = call
                 found[todo] = Answer(todo, Path(path), expression, _needed(expression, statements))
             else:
@@ -126,7 +126,7 @@ def _broken(source, message):
     return [ast.parse(f"for {name} in (0,): raise SyntaxError({message!r})").body[0] for name in sorted(names)]
 
 
-def _check_call(node):
+def check_call(node):
     """(exercise, expression) if the statement is `check("exercise", expression)`, else None."""
     match node:
         case ast.Expr(ast.Call(ast.Name("check") | ast.Attribute(attr="check"), [ast.Constant(str(todo)), expression], [])):

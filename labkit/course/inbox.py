@@ -11,6 +11,7 @@ from pathlib import Path
 import nbformat
 
 from labkit import printing
+from labkit.course.pdf import need_passive
 from labkit.course.untrusted import LIMITS, Archive, Refused, in_bytes, parse_json, shown
 from labkit.errors import LabkitError
 
@@ -252,6 +253,11 @@ def _is_asked_for(entry):
     return bool(_NUMBERED.fullmatch(_original(_stem(entry))) or _LAB.fullmatch(_original(_stem(entry))))
 
 
+def student_of(path):
+    """The id of a submission that cannot be read, from the name of its zip."""
+    return _student(path, [])[0]
+
+
 def _student(path, entries):
     """(id, notes): from the name of the zip, else from the names inside, else guessed from what the name has of one."""
     stem = _original(path.stem)
@@ -278,6 +284,7 @@ def _text(content):
 def _pdf(content):
     if not content.startswith(printing.PDF):
         raise Refused("is no PDF")
+    need_passive(content)
     return content
 
 

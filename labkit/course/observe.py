@@ -51,6 +51,7 @@ def read(outcome):
             notes.append(f"a line of the result is none of the probe's ({_quoted(todo)})")
         else:
             found.setdefault(todo, []).append(seen)
+            notes += [f"`{todo}` changed {_quoted(line['detail'])}, with which it is checked"] if line.get("outcome") == "tampered" else []
     notes += _ending(outcome)
     # The probe writes one line an exercise. Of two, at least one is forged, and nothing tells which: neither counts.
     notes += [f"there are {len(seen)} results of `{todo}`, so that some are forged: none counts" for todo, seen in found.items() if len(seen) > 1]

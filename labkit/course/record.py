@@ -72,6 +72,16 @@ def read_session(folder):
     return sessions[-1]
 
 
+def read_history(folder):
+    """The lines of history.jsonl, a dict an epoch; raises `Refused`."""
+    return _read_lines(folder, "history.jsonl")
+
+
+def read_timing(folder):
+    """The lines of timing.jsonl, a dict an epoch; raises `Refused`."""
+    return _read_lines(folder, "timing.jsonl")
+
+
 def _read(folder, name, kind, limit=RECORD):
     try:
         content = parse_json(read_file(Path(folder) / name, limit))
@@ -144,11 +154,11 @@ class _Record:
 
     @cached_property
     def history(self):
-        return _read_lines(self.folder, "history.jsonl")
+        return read_history(self.folder)
 
     @cached_property
     def timing(self):
-        return _read_lines(self.folder, "timing.jsonl")
+        return read_timing(self.folder)
 
     @property
     def experiment(self):

@@ -66,7 +66,7 @@ def evaluate(folder, dataset, tolerance=TOLERANCE, device="cpu", own_model=None)
     folder, device = Path(folder), resolve(device)
     splits, claimed = data.load(dataset), None
     try:
-        claimed = _claimed(folder)
+        claimed = claimed_accuracy(folder)
         claim = read_claim(folder)
         experiment = replace(claim.experiment, data=dataset)
         measured, remarks = _measure(folder, experiment, device, own_model)
@@ -76,7 +76,7 @@ def evaluate(folder, dataset, tolerance=TOLERANCE, device="cpu", own_model=None)
     return _compare(folder.name, claimed, measured, splits, tolerance, remarks)
 
 
-def _claimed(folder):
+def claimed_accuracy(folder):
     """The claimed test accuracy, None if result.json holds none that makes sense."""
     try:
         accuracy = number(read_result(folder), "test_acc", "result.json")

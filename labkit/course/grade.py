@@ -1,0 +1,293 @@
+"""`labkit grade`: a folder of zips becomes a table, a page for each student and an index. It goes on where it was killed."""
+
+import hashlib
+import json
+import multiprocessing
+import os
+import queue
+import shutil
+import signal
+import threading
+from collections import Counter
+from contextlib import redirect_stdout, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+import labkit
+from labkit import archive, data
+from labkit.course import pages, rubric, similar
+from labkit.course.facts import Facts
+from labkit.course.inbox import student_of
+from labkit.course.marks import MarksFile, write_grades
+from labkit.course.measure import digest, measure
+from labkit.course.sandbox import Bubblewrap, Docker, Unsafe
+from labkit.course.untrusted import shown
+from labkit.errors import LabkitError, accepted
+from labkit.progress import progress_bar
+
+SECONDS = 1800  # on the clock, for one submission: past its sandbox's own limits and the measuring of its weights
+_OTHERS = (".7z", ".rar", ".tar", ".gz", ".tgz", ".ipynb")  # what students hand in where a zip was asked for
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to grade and where to write. submissions, out, notebooks (the course's own): folders; setting: see `measure.Setting`;
+    rubric: a `Rubric`; jobs: how many submissions at a time; seconds: for each; again: measure all of them anew.
+    """
+
+    submissions: Path
+    out: Path
+    notebooks: Path
+    setting: object
+    rubric: object
+    jobs: int = 1
+    seconds: float = SECONDS
+    again: bool = False
+
+
+def find(folder):
+    """The zips below `folder`, in the order of their names; raises `LabkitError`."""
+    if not folder.is_dir():
+        raise LabkitError(f"there is no folder {folder}; name the one with the submissions")
+    zips = sorted(path for path in folder.rglob("*") if path.suffix.lower() == ".zip" and path.is_file() and "__MACOSX" not in path.parts)
+    if not zips:
+        raise LabkitError(f"there is no zip in {folder}; name the folder that the students' zips are in")
+    return zips
+
+
+def left_out(folder):
+    """Other files that look like submissions."""
+    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in _OTHERS and path.is_file())
+
+
+def grade(plan):
+    """Grade all of it, or the rest; returns the `Result`s. Raises `LabkitError`, and then keeps what is measured already."""
+    zips = find(plan.submissions)
+    book = MarksFile(plan.out / "marks.csv", plan.rubric.human)  # before hours of work: it may hold mistakes
+    data.load(plan.setting.data)  # says what it is, and fails here if it does
+    store = _Store(plan)
+    try:
+        _measure_all(plan, store, zips)
+    finally:
+        results = _write(plan, store, zips, book)
+    return results
+
+
+# --- what is measured already -------------------------------------------------------------------
+
+
+class _Store:
+    """The facts that were measured, below `out/.measured`: a file for each zip and each way of measuring it."""
+
+    def __init__(self, plan):
+        self.folder = plan.out / ".measured"
+        self.way = _way(plan.setting)
+        self.again = plan.again
+        self.known = {}
+
+    def read(self, path):
+        """The `Facts` about the zip at `path`; None if they have to be measured."""
+        if path not in self.known and not self.again:
+            with suppress(OSError, ValueError, TypeError, KeyError):
+                facts = Facts.from_dict(json.loads(self._file(path).read_bytes()))
+                facts.zip = shown(path.name)  # the same bytes may be handed in under two names
+                self.known[path] = facts
+        return self.known.get(path)
+
+    def keep(self, path, facts):
+        self.known[path] = facts
+        if not facts.failed:  # a failure is tried again the next time
+            archive.write_file(self._file(path), json.dumps(facts.to_dict()))
+
+    def report(self, path):
+        """Where the report of the zip at `path` is kept."""
+        return self._file(path).with_suffix(".pdf")
+
+    def _file(self, path):
+        return self.folder / f"{hashlib.sha256(f'{digest(path)} {self.way}'.encode()).hexdigest()[:32]}.json"
+
+
+def _way(setting):
+    """What decides over the facts besides the zip: the setting, the images and the code."""
+    code = hashlib.sha256()
+    for path in sorted(Path(labkit.__file__).parent.rglob("*.py")):
+        code.update(path.read_bytes())
+    said = [setting.data, data.fingerprint(setting.data), sorted(setting.accuracy), setting.measure, setting.tolerance, repr(setting.lessons)]
+    return hashlib.sha256(repr([*said, type(setting.box).__name__, setting.box.limits, code.hexdigest()]).encode()).hexdigest()
+
+
+# --- measuring, side by side --------------------------------------------------------------------
+
+
+def _measure_all(plan, store, zips):
+    waiting, done = queue.SimpleQueue(), queue.SimpleQueue()
+    todo = [path for path in zips if store.read(path) is None]
+    for path in todo:
+        waiting.put(path)
+    for _ in range(min(plan.jobs, len(todo))):
+        threading.Thread(target=_serve, args=(plan, store, waiting, done), daemon=True).start()
+    with progress_bar(total=len(zips), initial=len(zips) - len(todo), unit="zip", desc="grading") as bar:
+        for _ in todo:
+            path, facts = done.get()
+            if isinstance(facts, BaseException):
+                raise facts
+            store.keep(path, facts)
+            bar.update()
+
+
+def _serve(plan, store, waiting, done):
+    """Measure what is waiting, in a process that is replaced when it ends or takes too long."""
+    path = worker = None
+    try:
+        while True:
+            path = waiting.get_nowait()
+            worker = worker or _Worker(plan.setting)
+            facts = worker.measure(path, store.report(path), plan.seconds)
+            if facts is None:
+                facts, worker = _failed(path, worker.end(plan.seconds)), None
+            done.put((path, facts))
+    except queue.Empty:
+        pass
+    except BaseException as error:  # whoever waits has to hear of it
+        done.put((path, error))
+    if worker:
+        worker.end(0)
+
+
+class _Worker:
+    """A process that measures one submission after another."""
+
+    def __init__(self, setting):
+        context = multiprocessing.get_context("spawn")  # what has threads, as PyTorch has, must not be forked
+        self.pipe, theirs = context.Pipe()
+        self.process = context.Process(target=_work, args=(theirs, setting), daemon=True)
+        self.process.start()
+        theirs.close()
+
+    def measure(self, path, report, seconds):
+        """The `Facts`, or the `LabkitError` that ends all; None if the process has ended or takes longer."""
+        try:
+            self.pipe.send((path, report))
+            return self.pipe.recv() if self.pipe.poll(seconds) else None
+        except (EOFError, OSError):
+            return None
+
+    def end(self, seconds):
+        """End the process; returns why it came to no answer."""
+        self.process.join(0.2)  # where it is ending by itself
+        code = self.process.exitcode
+        self.process.kill()
+        self.process.join()
+        self.pipe.close()
+        if code is None:
+            return f"it took longer than {seconds:g} seconds"
+        return f"the process that graded it ended ({signal.Signals(-code).name if code < 0 else f'status {code}'})"
+
+
+def _work(pipe, setting):
+    """In the process: measure what comes through the pipe."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that waits for this one
+    torch.set_num_threads(1)  # there are as many of these as processors
+    with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere), suppress(EOFError):
+        while True:
+            path, report = pipe.recv()
+            try:
+                pipe.send(measure(path, setting, report))
+            except LabkitError as error:
+                pipe.send(LabkitError(str(error)))
+            except Exception as error:  # a fault of labkit's own that this submission brought to light
+                pipe.send(_failed(path, f"{type(error).__name__}: {shown(error, 300)}"))
+
+
+def _failed(path, reason):
+    return Facts(student_of(path), shown(path.name), digest(path), failed=reason)
+
+
+# --- writing ------------------------------------------------------------------------------------
+
+
+def _write(plan, store, zips, book):
+    """Points, pages and tables from the facts that there are; returns the `Result`s."""
+    measured = {path: facts for path in zips if (facts := store.known.get(path))}
+    hints = similar.hints(list(measured.values()), similar.own_answers(plan.notebooks))
+    names = _names(measured)
+    results = []
+    for number, (path, facts) in enumerate(measured.items()):
+        marks = book.of(facts.student)
+        twins = [other for other in measured if other != path and measured[other].student == facts.student]
+        flags = (*(f"{shown(other.name)} is a submission of {facts.student}, too" for other in twins), *rubric.flags(facts))
+        parts, report = rubric.fill(plan.rubric, facts, marks.points), _publish(store.report(path), plan.out, names[path]) if facts.report else ""
+        page = f"students/{names[path]}.html"
+        results.append(rubric.Result(facts, parts, flags, tuple(hints.get(number, ())), page, report, marks.adjust, marks.comment))
+    for result in results:
+        pages.write_student(result, plan.out)
+    pages.write_index(results, plan.out, _about(plan, zips, results))
+    write_grades(results, plan.out / "grades.csv")
+    book.write({result.student for result in results})
+    return results
+
+
+def _names(measured):
+    """{path: a name for its pages}: the student's id, with a number where he handed in more than once."""
+    seen, names = Counter(), {}
+    for path, facts in measured.items():
+        seen[facts.student.lower()] += 1  # some file systems know no capitals
+        number = seen[facts.student.lower()]
+        names[path] = facts.student if number == 1 else f"{facts.student}.{number}"
+    return names
+
+
+def _publish(kept, out, name):
+    """Put a report where the pages link to it; returns its path below `out`, "" if it is gone."""
+    target = out / "reports" / f"{name}.pdf"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        shutil.copyfile(kept, target)
+    except FileNotFoundError:
+        return ""
+    return f"reports/{name}.pdf"
+
+
+def _about(plan, zips, results):
+    """What was done, in words."""
+    runs = [run for result in results for run in result.facts.runs.values()]
+    return {
+        "submissions": f"{len(results)} of {len(zips)}",
+        "rubric": plan.rubric.title,
+        "test set": plan.setting.data,
+        "run records": f"{len(runs)}, measured {sum(run.measured is not None for run in runs)}",
+        "allowed between claimed and measured": f"{plan.setting.tolerance:g} and one image",
+        "sandbox": type(plan.setting.box).__name__,
+    }
+
+
+def summarize(results, submissions, out):
+    """Print what came out, and what is left to do."""
+    print(f"{len(results)} submissions graded, {sum(bool(result.flags) for result in results)} need a look; pages: {out / 'index.html'}")
+    if waiting := sum(bool(result.open) for result in results):
+        print(f"{waiting} wait for a person's marks: enter them in {out / 'marks.csv'}, then call the same command again")
+    if others := left_out(submissions):
+        names = ", ".join(shown(path.name) for path in others[:10])
+        print(f"not graded, as they are no zips: {names}{' …' if len(others) > 10 else ''}")
+
+
+# --- the sandbox --------------------------------------------------------------------------------
+
+_BOXES = {"bubblewrap": Bubblewrap, "docker": Docker, "unsafe": Unsafe}
+
+
+def choose_box(kind=None):
+    """A sandbox that works here: the one that is asked for, else Bubblewrap or Docker. Raises `LabkitError` that says what to install."""
+    if kind is not None:
+        box = _BOXES[accepted("sandbox", kind, _BOXES)]()
+        if reason := box.available():
+            raise LabkitError(reason)
+        return box
+    reasons = []
+    for box in (Bubblewrap(), Docker()):
+        if not (reason := box.available()):
+            return box
+        reasons.append(reason)
+    raise LabkitError(f"there is no sandbox for the students' code: {'; '.join(reasons)}; --unsafe grades without one, with all your files open to that code")

@@ -1,0 +1,180 @@
+"""One submission: everything that is found out about it, as `Facts`. Its code runs in the sandbox alone."""
+
+import hashlib
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import nbformat
+
+from labkit import archive, checks, models
+from labkit.checks.todo import Finding
+from labkit.course import evidence, inbox, record, weights
+from labkit.course.facts import Facts, NotebookFacts, RunFacts
+from labkit.course.observe import observe
+from labkit.course.own_model import in_sandbox
+from labkit.course.rebuild import rebuild, written_answers
+from labkit.course.similar import answer_sources
+from labkit.course.untrusted import Refused, shown
+
+MEASURES = ("accuracy", "best", "all")
+_CURVES = ("epoch", "lr", *(f"{part}_{what}" for part in ("train", "valid", "test") for what in ("loss", "acc")))
+_LONGEST_ANSWER = 20_000  # characters of a written answer
+_TRIES = 3  # records of one notebook that are measured before one agrees with its claim
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How to grade. lessons: see `rebuild.lessons`; data: the dataset whose test set decides; box: a sandbox; accuracy: the notebooks whose best run is
+    asked for; measure: "accuracy" (their runs alone), "best" (of every notebook the run with the highest claim) or "all".
+    """
+
+    lessons: dict
+    data: str
+    box: object
+    accuracy: frozenset = frozenset()
+    measure: str = "best"
+    tolerance: float = weights.TOLERANCE
+    device: str = "cpu"
+
+
+def measure(path, setting, report=None):
+    """The `Facts` about the zip at `path`; the report is written to the path `report`. Raises `LabkitError` for trouble that is not the submission's."""
+    start = time.perf_counter()
+    with TemporaryDirectory(prefix="labkit-grade-") as folder:
+        submission = inbox.read(path, Path(folder) / "submission")
+        facts = Facts(submission.student, shown(path.name), digest(path), list(submission.notes))
+        _Measuring(submission, setting, facts).all()
+    if submission.report and report:
+        archive.write_file(report, submission.report)
+        facts.report = len(submission.report)
+    facts.seconds = time.perf_counter() - start
+    return facts
+
+
+def digest(path):
+    """SHA-256 of a file."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+class _Measuring:
+    """Fills the `Facts` of one submission, step by step."""
+
+    def __init__(self, submission, setting, facts):
+        self.submission, self.setting, self.facts = submission, setting, facts
+        self.lessons = _assigned(submission, setting.lessons)
+
+    def all(self):
+        self._probe()
+        self.facts.runs = {key: _run_facts(key, folder) for key, folder in self.submission.runs.items()}
+        self._look_at_notebooks()
+        self._weigh()
+        self._try("the answers", self._read_answers)
+
+    def _try(self, what, step, *arguments):
+        """A step that parses what may be made to break parsers; what breaks costs itself."""
+        try:
+            return step(*arguments)
+        except Exception as error:  # of IPython, ast, symtable, nbformat, on texts that nobody foresaw
+            self.facts.notes.append(("refused", f"{what} could not be read ({type(error).__name__}: {shown(error)})"))
+            return None
+
+    def _probe(self):
+        files = {name: text.encode() for name, text in self.submission.sources.items()}
+        for name, notebook in self.submission.notebooks.items():
+            if rebuilt := self._try(name, rebuild, notebook, self.lessons[name]):
+                files[f"{name}.ipynb"] = nbformat.writes(rebuilt).encode()
+        observed = observe(files, self.setting.box)
+        self.facts.notes += [("sandbox", sentence) for sentence in observed.notes]
+        findings = {todo: checks.judge(todo, seen) for todo, seen in observed.observations.items()}
+        for todo in observed.missing:
+            findings[todo] = Finding("not_found", "no notebook that was handed in holds it", 0, checks.judge(todo, {}).of)
+        self.findings = {todo: findings[todo] for todo in checks.names() if todo in findings}
+        self.facts.findings = {todo: asdict(finding) for todo, finding in self.findings.items()}
+
+    def _look_at_notebooks(self):
+        for name, notebook in self.submission.notebooks.items():
+            faults = self._try(name, evidence.examine, notebook, self.lessons[name], self.facts.runs, self.findings)
+            cited = evidence.cited_runs(notebook)
+            for run in filter(None, map(self.facts.runs.get, cited)):
+                run.notebooks.append(name)
+            # A notebook that holds several lessons stands for each of them.
+            for lesson in [lesson.name for lesson in self.lessons[name]] or [name]:
+                self.facts.notebooks[lesson] = NotebookFacts(faults if faults is not None else [("error", f"{name} could not be read")], cited)
+            answers = written_answers(notebook, self.lessons[name])
+            self.facts.discussions |= {grade_id: text[:_LONGEST_ANSWER] for grade_id, text in answers.items()}
+
+    def _read_answers(self):
+        self.facts.answers = answer_sources(self.submission.notebooks, self.submission.sources)
+
+    # --- weights ---
+
+    def _weigh(self):
+        own_model = in_sandbox(self.setting.box, self.submission.sources)
+        for runs in self._to_measure():
+            for run in runs:
+                if run.verdict == "not asked":
+                    outcome = weights.evaluate(
+                        self.submission.runs[run.key], self.setting.data, self.setting.tolerance, self.setting.device, own_model
+                    )  # fmt: skip
+                    run.measured, run.verdict, run.sentence = outcome.measured, outcome.verdict, outcome.sentence
+                if run.verdict == "agrees" and self.setting.measure != "all":
+                    break  # the next ones claim less
+
+    def _to_measure(self):
+        """The runs to measure, a list for each notebook, the highest claims first."""
+        runs = sorted(self.facts.runs.values(), key=lambda run: (-(run.claimed or 0), run.key))
+        if self.setting.measure == "all":
+            return [runs]
+        wanted = self.setting.accuracy if self.setting.measure == "accuracy" else self.facts.notebooks
+        cited = [set(self.facts.notebooks[name].runs) for name in wanted if name in self.facts.notebooks]
+        return [[run for run in runs if run.key in keys][:_TRIES] for keys in cited]
+
+
+def _assigned(submission, lessons):
+    """{name of a submitted notebook: the lessons that it holds}: of a numbered one its own, of others those that are nowhere else."""
+    own = {name: [lessons[match]] for name in submission.notebooks if (match := _lesson_of(name, lessons))}
+    left = [lesson for lesson in lessons.values() if [lesson] not in own.values()]
+    held = {name: [lesson for lesson in left if lesson.is_in(notebook)] for name, notebook in submission.notebooks.items() if name not in own}
+    return own | held
+
+
+def _lesson_of(name, lessons):
+    """The name of the lesson that a notebook is named after: its whole name, or at least its number."""
+    same = [lesson for lesson in lessons if lesson.lower() == name.lower()] or [lesson for lesson in lessons if name[:3] == lesson[:3]]
+    return same[0] if same else None
+
+
+def _run_facts(key, folder):
+    """What the record in `folder` says; what cannot be read is among its contradictions."""
+    facts = RunFacts(key, contradictions=record.contradictions(folder))
+    try:
+        claim = record.read_claim(folder)
+        facts.title, facts.init = _title(claim), shown(claim.experiment.init)
+        facts.own_model = models.own_file(claim.experiment.model) is not None
+        facts.clock = _clock(folder)
+        facts.claimed = weights.claimed_accuracy(folder)
+        facts.history = [_numbers(row) for row in record.read_history(folder)]
+    except Refused:
+        pass  # it is among the contradictions
+    return facts
+
+
+def _title(claim):
+    """An experiment in a few words."""
+    e = claim.experiment
+    share = "" if e.fraction == 1 else f", {e.fraction:.3g} of the images"
+    words = [f"{shown(e.model, 60)} on {shown(claim.data, 60)}{share}", f"{e.epochs} epochs", f"{e.optimizer} {e.lr:g} {e.schedule}", f"batch {e.batch_size}"]
+    return ", ".join([*words, *(["with a teacher"] if e.teacher else []), *e.augmentation])
+
+
+def _clock(folder):
+    """SHA-256 of the times at which the epochs ended."""
+    return hashlib.sha256(repr([row.get("ended") for row in record.read_timing(folder)]).encode()).hexdigest()
+
+
+def _numbers(row):
+    """The numbers of a line of the history."""
+    return {name: row[name] for name in _CURVES if isinstance(row.get(name), (int, float)) and not isinstance(row[name], bool) and abs(row[name]) < 1e300}
