@@ -13,9 +13,9 @@ from matplotlib.figure import Figure
 from labkit.models import layers
 
 PARTS = {"train": "train", "valid": "validation", "test": "test"}
-_PALETTE = ("#4c72b0", "#dd8452", "#55a868", "#c44e52", "#8172b3")
+PALETTE = ("#4c72b0", "#dd8452", "#55a868", "#c44e52", "#8172b3")
 _LINE_STYLES = ("-", "--", ":", "-.")  # the second to the fourth time that the palette is gone through
-_COLORS = dict(zip(PARTS, _PALETTE))
+COLORS = dict(zip(PARTS, PALETTE))
 _VALUES = plt.get_cmap("viridis_r")  # from light (low) to dark (high)
 _STYLE = {
     "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.color": "0.92", "axes.axisbelow": True,
@@ -40,7 +40,7 @@ def curves(history, title=""):
     for axes, measure, label in zip(figure.axes, ("loss", "acc"), ("loss", "accuracy")):
         for part, name in PARTS.items():
             if f"{part}_{measure}" in history:
-                axes.plot(history["epoch"], history[f"{part}_{measure}"], marker="o", markersize=3.5, color=_COLORS[part], label=name)
+                axes.plot(history["epoch"], history[f"{part}_{measure}"], marker="o", markersize=3.5, color=COLORS[part], label=name)
         axes.set(xlabel="epoch", ylabel=label)
         axes.xaxis.get_major_locator().set_params(integer=True)
     figure.axes[1].set_ylim(0, 1)
@@ -58,7 +58,7 @@ def scaling(table, title=""):
     figure = _figure(1, len(groups), size=(4.6, 3.6))
     for axes, (model, rows) in zip(figure.axes, groups):
         for part in ("train", "test"):
-            axes.plot(rows["images"], rows[f"{part} accuracy"], marker="o", color=_COLORS[part], label=part)
+            axes.plot(rows["images"], rows[f"{part} accuracy"], marker="o", color=COLORS[part], label=part)
             _label_points(axes, rows["images"], rows[f"{part} accuracy"], above=part == "train")
         _size_axis(axes, rows["images"])
         axes.set(title=model, xlabel="training images", ylabel="accuracy", ylim=(0, 1.05))
@@ -116,7 +116,7 @@ def schedule(lr, num_steps, title=""):
     """A learning rate against the update; lr: a function of the step."""
     figure = _figure()
     axes = figure.axes[0]
-    axes.plot(range(num_steps), [lr(step) for step in range(num_steps)], color=_COLORS["train"])
+    axes.plot(range(num_steps), [lr(step) for step in range(num_steps)], color=COLORS["train"])
     axes.set(xlabel="update", ylabel="learning rate", title=title)
     return figure
 
@@ -126,7 +126,7 @@ def _legend_beside(axes):
     axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
 
 
-_ENDED = {"finished": ("o", _PALETTE[0]), "pruned": ("X", _PALETTE[1]), "diverged": ("v", _PALETTE[3])}  # marker and colour
+_ENDED = {"finished": ("o", PALETTE[0]), "pruned": ("X", PALETTE[1]), "diverged": ("v", PALETTE[3])}  # marker and colour
 
 
 def search_history(table, title="", ylabel="validation accuracy"):
@@ -198,7 +198,7 @@ def bars(table, ylabel, title="", errors=None):
     for number, (name, values) in enumerate(table.items()):
         places = [row + (number - (len(table.columns) - 1) / 2) * width for row in range(len(table))]
         spread = None if errors is None else errors[name]
-        axes.bar(places, values, width, label=name, color=_PALETTE[number], yerr=spread, error_kw={"elinewidth": 1, "capsize": 2.5, "ecolor": "0.3"})
+        axes.bar(places, values, width, label=name, color=PALETTE[number], yerr=spread, error_kw={"elinewidth": 1, "capsize": 2.5, "ecolor": "0.3"})
     axes.set_xticks(range(len(table)), table.index)
     axes.set(xlim=(-0.6, len(table) - 0.4), ylabel=ylabel, title=title)  # a group without numbers has its place, too
     axes.grid(False, axis="x")
@@ -211,7 +211,7 @@ def lines(table, xlabel, ylabel, title=""):
     """One line a column of the DataFrame `table`, against its index."""
     figure = _figure()
     axes = figure.axes[0]
-    for color, (name, values) in zip(_PALETTE, table.items()):
+    for color, (name, values) in zip(PALETTE, table.items()):
         axes.plot(table.index, values, marker="o", markersize=3.5, color=color, label=name)
     axes.set(xlabel=xlabel, ylabel=ylabel, title=title)
     if table.min(axis=None) >= 0:
@@ -232,7 +232,7 @@ def bands(lines, xlabel, ylabel, title=""):
     figure = _figure(size=(5.4 + _width(lines), 3.6))  # room for the legend beside it
     axes = figure.axes[0]
     for number, (label, values) in enumerate(lines.items()):
-        color, style = _PALETTE[number % len(_PALETTE)], _LINE_STYLES[number // len(_PALETTE) % len(_LINE_STYLES)]
+        color, style = PALETTE[number % len(PALETTE)], _LINE_STYLES[number // len(PALETTE) % len(_LINE_STYLES)]
         mean, std = values.mean(axis=1), values.std(axis=1)
         axes.plot(values.index, mean, marker="o", markersize=3.5, color=color, linestyle=style, label=label)
         if values.shape[1] > 1:
@@ -270,7 +270,7 @@ def _white_lines_between(axes, rows, columns):
     axes.spines[:].set_visible(False)
 
 
-_DRAWN = {"input": "#9a9a9a", "Conv2d": _PALETTE[0], "MaxPool2d": _PALETTE[1], "AdaptiveAvgPool2d": _PALETTE[1], "Linear": _PALETTE[2]}
+_DRAWN = {"input": "#9a9a9a", "Conv2d": PALETTE[0], "MaxPool2d": PALETTE[1], "AdaptiveAvgPool2d": PALETTE[1], "Linear": PALETTE[2]}
 _SHORT = {"Conv2d": "conv", "MaxPool2d": "max-pool", "AdaptiveAvgPool2d": "average"}
 
 

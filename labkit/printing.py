@@ -73,17 +73,25 @@ def _html(notebook, name, folder):
 
 def _print(browser, page, pdf):
     """Let the browser print; raises `LabkitError` if it takes too long."""
-    options = ["--headless", "--disable-gpu", "--no-first-run", "--no-pdf-header-footer", f"--user-data-dir={page.parent / 'profile'}"]
+    try:
+        browse(browser, page.parent / "profile", "--no-pdf-header-footer", f"--print-to-pdf={pdf.absolute()}", page.absolute().as_uri())
+    except subprocess.TimeoutExpired as error:
+        raise LabkitError(f"{browser} has not printed the report in {SECONDS:g} s; print it to a PDF yourself, and give that with --report") from error
+
+
+def browse(browser, profile, *arguments, output=subprocess.DEVNULL):
+    """Run the browser without a window until it ends; raises `TimeoutExpired` if it does not within `SECONDS`.
+
+    profile: a folder of its own for what the browser keeps. output: where it writes what it is asked for, as in `subprocess`.
+    """
+    options = ["--headless", "--disable-gpu", "--no-first-run", f"--user-data-dir={profile}"]
     options += ["--virtual-time-budget=20000"]  # milliseconds of its own clock in which formulas are set
     if getattr(os, "geteuid", lambda: 1)() == 0:
         options.append("--no-sandbox")  # as root it does not start with one
-    command = [browser, *options, f"--print-to-pdf={pdf.absolute()}", page.absolute().as_uri()]
     # A session of its own: the browser starts processes, and all of them must end here.
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    process = subprocess.Popen([browser, *options, *arguments], stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.DEVNULL, start_new_session=True)
     try:
         process.wait(SECONDS)
-    except subprocess.TimeoutExpired as error:
-        raise LabkitError(f"{browser} has not printed the report in {SECONDS:g} s; print it to a PDF yourself, and give that with --report") from error
     finally:
         with suppress(OSError):  # they have ended already
             os.killpg(process.pid, signal.SIGKILL) if hasattr(os, "killpg") else process.kill()
