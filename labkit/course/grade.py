@@ -18,6 +18,7 @@ import torch
 import labkit
 from labkit import archive, data
 from labkit.course import pages, rubric, similar
+from labkit.course.answers import own_answers
 from labkit.course.facts import Facts
 from labkit.course.inbox import student_of
 from labkit.course.marks import MarksFile, write_grades
@@ -211,7 +212,7 @@ def _failed(path, reason):
 def _write(plan, store, zips, book):
     """Points, pages and tables from the facts that there are; returns the `Result`s."""
     measured = {path: facts for path in zips if (facts := store.known.get(path))}
-    hints = similar.hints(list(measured.values()), similar.own_answers(plan.notebooks))
+    hints = similar.hints(list(measured.values()), own_answers(plan.notebooks))
     names = _names(measured)
     results = []
     for number, (path, facts) in enumerate(measured.items()):

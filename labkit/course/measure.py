@@ -15,7 +15,7 @@ from labkit.course.facts import Facts, NotebookFacts, RunFacts
 from labkit.course.observe import observe
 from labkit.course.own_model import in_sandbox
 from labkit.course.rebuild import rebuild, written_answers
-from labkit.course.similar import answer_sources
+from labkit.course.answers import answer_sources
 from labkit.course.untrusted import Refused, shown
 
 MEASURES = ("accuracy", "best", "all")
