@@ -4,18 +4,12 @@ The steps and the configuration are those of docs/nbgrader.md.
 """
 
 import json
-import os
-import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from kit import make_environment, write_kernel
+from nbgrader_course import Course, nbgrader_environment
 from solutions import ROOT, SOURCES
-
-from labkit.course import release
 
 CHOSEN = [path for path in SOURCES if path.name.startswith(("01", "03"))]  # 03 has answers in a Python file
 SCORES = """
@@ -32,55 +26,16 @@ print(json.dumps(marks))
 """
 
 
-class Course:
-    """An nbgrader course with the chosen notebooks, and the two students "solved" and "untouched"."""
-
-    def __init__(self, folder, python, runs):
-        self.folder, self.python, self.runs = folder, python, runs
-        (folder / "nbgrader_config.py").write_text(re.search(r"```python\n(.*?)```", (ROOT / "docs" / "nbgrader.md").read_text(), re.S)[1])
-        write_kernel(folder / "jupyter" / "kernels" / "python3", sys.executable)
-        self.source = folder / "source" / "lab"
-        self.source.mkdir(parents=True)
-        for path in [*CHOSEN, ROOT / "notebooks" / "check_environment.py"]:
-            shutil.copy(path, self.source)
-        (self.source / "resnet18.py").write_text(release.exercise_module(ROOT / "notebooks" / "resnet18.py"))
-
-    def submit(self, student, source):
-        """Hand in what is in the folder `source`, with the `resnet18.py` that belongs to it."""
-        target = self.folder / "submitted" / student / "lab"
-        shutil.copytree(source, target)
-        if student == "solved":
-            shutil.copy(ROOT / "notebooks" / "resnet18.py", target)
-        return target
-
-    def nbgrader(self, *arguments, program="nbgrader", cwd=None):
-        """What the command printed; fails if the command does."""
-        commands = self.python.parent
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("LABKIT_", "PYTHON"))}
-        own = {"LABKIT_PROFILE": "smoke", "LABKIT_PROGRESS": "off", "LABKIT_RUNS": str(self.runs)}
-        paths = {"PATH": f"{commands}{os.pathsep}{os.environ['PATH']}", "JUPYTER_PATH": str(self.folder / "jupyter")}
-        result = subprocess.run(
-            [commands / program, *arguments], cwd=cwd or self.folder, env=kept | own | paths, capture_output=True, text=True, timeout=1800
-        )  # fmt: skip
-        assert result.returncode == 0, result.stderr[-3000:]
-        return result.stdout
+def submit(course, student, source):
+    """Hand in what is in the folder `source`, with the `resnet18.py` that belongs to it."""
+    shutil.copytree(source, course.submitted(student))
+    if student == "solved":
+        shutil.copy(ROOT / "notebooks" / "resnet18.py", course.submitted(student))
 
 
 @pytest.fixture(scope="module")
-def environment():
-    """nbgrader and nothing of labkit, installed once and kept beside the other environment."""
-    folder = ROOT / ".venv-nbgrader"
-    if not (folder / ".installed").exists():
-        shutil.rmtree(folder, ignore_errors=True)
-        python = make_environment(folder)
-        subprocess.run([python, "-m", "pip", "install", "-q", "-c", ROOT / "constraints.txt", "nbgrader"], check=True, timeout=900)
-        (folder / ".installed").touch()
-    return next(folder.glob("*/python"))
-
-
-@pytest.fixture(scope="module")
-def course(tmp_path_factory, environment, request):
-    course = Course(tmp_path_factory.mktemp("course"), environment, request.config.labkit_runs)
+def course(tmp_path_factory, request):
+    course = Course(tmp_path_factory.mktemp("course"), nbgrader_environment(), request.config.labkit_runs, CHOSEN)
     course.nbgrader("generate_assignment", "lab")
     return course
 
@@ -109,8 +64,8 @@ def test_validate_accepts_the_solutions_and_names_the_stubs(course):
 
 
 def test_autograde_gives_full_marks_to_the_solutions_and_none_to_the_stubs(course):
-    course.submit("solved", course.source)
-    course.submit("untouched", course.folder / "release" / "lab")
+    submit(course, "solved", course.source)
+    submit(course, "untouched", course.folder / "release" / "lab")
     course.nbgrader("autograde", "lab")
     marks = json.loads(course.nbgrader("-c", SCORES, program="python"))
     tests = {(student, name): (score, most) for student, _, name, score, most in marks if name.startswith("test_")}

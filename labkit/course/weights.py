@@ -57,9 +57,10 @@ def evaluate(folder, dataset, tolerance=TOLERANCE, device="cpu", own_model=None)
 
     dataset: a name for `labkit.data.load`, chosen by who grades; the record has no say in it. Images are normalized as the
     experiment says, by numbers measured on `dataset`. Claimed and measured may differ by `tolerance` and one image.
-    own_model: for a network of the student's own, which must not run in this process. `own_model(experiment, folder)` returns a
-    function that takes normalized images, float32 (N, channels, height, width), without their labels, and returns the logits,
-    a float tensor (N, classes); what it raises as `LabkitError` is said in the outcome. None leaves such runs unmeasured.
+    own_model: for a network of the student's own, which must not run in this process, see `labkit.course.own_model.in_sandbox`.
+    `own_model(experiment, folder, images, num_classes)` is given all test images at once, normalized, float32 (N, channels,
+    height, width) on the CPU, without their labels and in an order that nobody can know, and returns the logits, a float tensor
+    (N, num_classes); what it raises as `LabkitError` is said in the outcome. None leaves such runs unmeasured.
 
     Nothing in the record raises. Raises `LabkitError` for a `dataset` or a `device` that does not work.
     """
@@ -114,9 +115,9 @@ def _measure(folder, experiment, device, own_model):
     loaders, _ = experiment.loaders(device)
     loader, remarks = loaders["test"], []
     if models.own_file(experiment.model):
-        return _accuracy(_shuffled(loader), own_model(experiment, folder)), remarks
+        return _accuracy_of_own(experiment, folder, loader, own_model), remarks
     model = _build(experiment, len(loader.dataset.classes))
-    state = load_state(_weights_file(folder), model.state_dict())
+    state = load_state(weights_file(folder), model.state_dict())
     model.load_state_dict(state)
     if not all(bool(values.isfinite().all()) for values in state.values()):
         remarks.append("its weights hold values that are not finite")
@@ -130,32 +131,38 @@ def _build(experiment, num_classes):
         return models.build(experiment.model, num_classes, stem=experiment.stem, dropout=experiment.dropout)
 
 
+def _accuracy(loader, model):
+    """Share of the images that `model` puts into the right class."""
+    with torch.inference_mode():
+        right = sum(int((model(images).argmax(1) == labels).sum()) for images, labels in loader)
+    return right / len(loader.dataset)
+
+
+def _accuracy_of_own(experiment, folder, loader, own_model):
+    """The same of a network that runs elsewhere: it is given the images, and the labels stay here."""
+    images, labels = (torch.cat(parts).cpu() for parts in zip(*_shuffled(loader)))
+    num_classes = len(loader.dataset.classes)
+    logits = own_model(experiment, folder, images, num_classes)
+    if not isinstance(logits, torch.Tensor) or logits.shape != (len(images), num_classes):
+        raise Refused(f"its network answers with {shown(getattr(logits, 'shape', type(logits).__name__))}, not with a logit for each class")
+    return int((logits.argmax(1) == labels).sum()) / len(images)
+
+
 def _shuffled(loader):
     """The same images in an order that nobody can know."""
     loader.shuffle, loader.seed = True, secrets.randbits(32)
     return loader
 
 
-def _accuracy(loader, predict):
-    """Share of the images that `predict` puts into the right class; it is given images and no labels."""
-    right = 0
-    with torch.inference_mode():
-        for images, labels in loader:
-            logits = predict(images)
-            if not isinstance(logits, torch.Tensor) or logits.shape != (len(images), len(loader.dataset.classes)):
-                raise Refused(f"its network answers with {shown(getattr(logits, 'shape', type(logits).__name__))}, not with a logit for each class")
-            right += int((logits.argmax(1) == labels).sum())
-    return right / len(loader.dataset)
+# --- files of weights ---------------------------------------------------------------------------
 
 
-def _weights_file(folder):
+def weights_file(folder):
+    """The path of the weights in a run record; raises `Refused` if it holds none."""
     for name in WEIGHT_FILES:
         if (folder / name).is_file():
             return folder / name
     raise Refused("there are no weights in its record")
-
-
-# --- files of weights ---------------------------------------------------------------------------
 
 
 def load_state(path, wanted):
