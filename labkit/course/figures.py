@@ -101,7 +101,7 @@ def histogram(steps):
     """SVG: the number of students by points. steps: what `bins` returns."""
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(5.6, 2.1))
-        axes = figure.subplots(gridspec_kw={"left": 0.08, "right": 0.99, "bottom": 0.19, "top": 0.97})
+        axes = figure.subplots(gridspec_kw={"left": 0.08, "right": 0.98, "bottom": 0.19, "top": 0.97})
         for low, high, count in steps:
             axes.bar((low + high) / 2, count, 0.96 * (high - low), color=PALETTE[0])
         axes.set(xlabel="points", ylabel="students", xlim=(0, steps[-1][1]), xticks=[0, *(high for _, high, _ in steps)])
