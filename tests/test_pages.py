@@ -5,6 +5,7 @@ import json
 import math
 import re
 import threading
+from dataclasses import replace
 from functools import partial
 from html.parser import HTMLParser
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -16,7 +17,7 @@ from sentences import one_sentence
 from labkit import printing
 from labkit.course import figures, pages
 from labkit.course.facts import Facts, NotebookFacts, RunFacts
-from labkit.course.rubric import Item, Part, Result
+from labkit.course.rubric import Item, Part, Result, flags
 
 needs_browser = pytest.mark.skipif(printing.find_browser() is None, reason="no browser is installed here")
 
@@ -70,8 +71,8 @@ def result(student="111063548", given=8.0, human=None, flags=(), hints=(), repor
         "notebooks": {"04_dataset_size": NotebookFacts([("order", "cell 3 was executed before cell 2")]), "05_imagenet_init": NotebookFacts()},
         "notes": [("missing", "there is no report")], "runs": runs(2), "digest": "ab" * 32,
     }  # fmt: skip
-    known = Facts(student, f"{student}_lab3.zip", **content | facts)
-    return Result(known, parts(given, human), flags, hints, f"students/{student}.html", report, comment)
+    known = Facts(student, **{"zip": f"{student}_lab3.zip"} | content | facts)
+    return Result(known, parts(given, human), flags, hints, f"students/{student}.html", report, comment=comment)
 
 
 def class_of(number):
@@ -152,9 +153,22 @@ def test_a_run_is_marked_by_its_verdict(tmp_path, verdict, marked):
 
 def test_a_grading_that_failed_has_a_page(tmp_path):
     bare = Facts("111", "111_lab3.zip", failed="the sandbox ran out of memory")
-    page = Skeleton(student_page(Result(bare, (), (), (), "students/111.html", "", ""), tmp_path))
-    for words in ("came to no end: the sandbox ran out of memory", "0 of 0 points", "No exercise was checked.", "No run was", "No notebook was"):
+    page = Skeleton(student_page(Result(bare, (), flags(bare), page="students/111.html"), tmp_path))
+    for words in ("it was not graded: the sandbox ran out of memory", "0 of 0 points", "No exercise was checked.", "No run was", "No notebook was"):
         assert words in page.text
+
+
+def test_points_that_a_person_added_or_took_are_said(tmp_path):
+    for adjusted, words in ((2.5, "Adjusted by a person +2.5"), (-3.0, "Adjusted by a person -3")):
+        made = replace(result(), adjusted=adjusted)
+        assert words in Skeleton(student_page(made, tmp_path)).text and pages._number(made.points) in student_page(made, tmp_path)
+
+
+def test_two_submissions_of_one_student_can_be_told_apart(tmp_path):
+    made = [result("1", zip="1_lab3.zip"), replace(result("1", zip="1_lab3 (2).zip"), page="students/1-2.html"), result("2", zip="2_lab3.zip")]
+    page = Skeleton(index_page(made, tmp_path))
+    assert "1_lab3.zip" in page.text and "1_lab3 (2).zip" in page.text and "2_lab3.zip" not in page.text
+    assert page.links[-3:] == ["students/1.html", "students/1-2.html", "students/2.html"]
 
 
 def test_the_index_begins_with_what_needs_a_look(tmp_path):
@@ -180,7 +194,7 @@ def test_a_class_of_any_size(tmp_path, number, words):
 
 
 def test_parts_that_a_student_lacks_are_a_dash(tmp_path):
-    bare = Result(Facts("222", "222.zip"), parts()[:1], (), (), "students/222.html", "", "")
+    bare = Result(Facts("222", "222.zip"), parts()[:1], page="students/222.html")
     row = re.findall(r"<tr>.*?</tr>", index_page([result(), bare], tmp_path), re.S)[-1]
     assert re.findall(r'data-value="(.*?)"', row) == ["10", "0", "10", "", "", "", "0", "0"]
 
@@ -231,6 +245,11 @@ def test_curves_draw_the_lines_that_the_history_has():
     assert all(f">{words}<" in both for words in ("epoch", "loss", "accuracy"))
 
 
+def test_a_picture_does_not_depend_on_those_before():
+    several = [history(10), [{}], history(1, "test"), [{"train_loss": 1e5, "valid_acc": 0.5}], history(40, "test")]
+    assert [figures.curves(one) for one in several] == [figures.curves(one) for one in several[::-1]][::-1]
+
+
 def test_bins_hold_every_student():
     assert figures.bins([-1, 0, 9.99, 10, 100, 120, math.nan], 100) == [
         (0, 10, 3), (10, 20, 1), *((low, low + 10, 0) for low in range(20, 90, 10)), (90, 100, 2)
@@ -251,7 +270,7 @@ def spoiled(text):
         text, text, text, [(text, text)], {text: finding}, {text: text}, {text: text}, {text: NotebookFacts([(text, text)], [text])}, {text: run}, 1000, text
     )
     part = Part("part", text, (Item("checks", text, 1.0, 2.0, (text,)), Item("human", text, None, 2.0, (text,))))
-    return Result(facts, (part,), (text,), (text,), "students/x.html", "reports/x.pdf", text)
+    return Result(facts, (part,), (text,), (text,), "students/x.html", "reports/x.pdf", comment=text)
 
 
 @pytest.mark.parametrize("attack", [*ATTACKS, " ".join(ATTACKS)])
@@ -412,11 +431,11 @@ WIDTHS = "return [w.document.documentElement.scrollWidth, w.innerWidth, w.docume
 
 @needs_browser
 @pytest.mark.parametrize("width", [1280, 400])
-def test_no_text_makes_a_page_wider_than_the_window(site, tmp_path, width):
-    for text in ("x" * 10_000, "e" + "\u0301" * 10_000, "\n" * 10_000):
-        made = spoiled(text)
-        pages.write_student(made, tmp_path)
-        pages.write_index([made], tmp_path, {text: text})
-        for page in (made.page, "index.html"):
-            scroll, inner, height = site.look(page, WIDTHS, width)
-            assert scroll <= inner and height < 12_000, (page, text[:3])
+def test_no_text_makes_a_page_wider_than_the_window_or_endless(site, tmp_path, width):
+    text = "x" * 300 + " e" + "\u0301" * 100 + "W" * 10_000 + "\n" * 10_000
+    made = spoiled(text)
+    pages.write_student(made, tmp_path)
+    pages.write_index([made], tmp_path, {text: text})
+    for page in (made.page, "index.html"):
+        scroll, inner, height = site.look(page, WIDTHS, width)
+        assert scroll <= inner and height < 25_000, page

@@ -5,6 +5,7 @@ No text from a submission is drawn: what a figure shows of one is numbers, and w
 
 import io
 import math
+from functools import cache
 
 import matplotlib
 import numpy as np
@@ -29,19 +30,33 @@ _STYLE = {
 def curves(history):
     """SVG: loss and accuracy by epoch, a line each for train, validation and test, in the colours of `labkit.plots`.
 
-    history: a list of dicts, see `RunFacts.history`. What is no number, or beyond a million, leaves a gap.
+    history: a list of dicts, see `RunFacts.history`. What is no number, or beyond a million, leaves a gap. All pictures are drawn on
+    one canvas: not for several threads at a time.
     """
     with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(3.9, 1.6))
-        loss, accuracy = figure.subplots(1, 2, gridspec_kw={"left": 0.115, "right": 0.99, "bottom": 0.26, "top": 0.92, "wspace": 0.34})
-        for part in PARTS:
-            _line(loss, history, f"{part}_loss", COLORS[part])
-            _line(accuracy, history, f"{part}_acc", COLORS[part])
-        loss.set(xlabel="epoch", ylabel="loss", ylim=(0, None))
-        accuracy.set(xlabel="epoch", ylabel="accuracy", ylim=(0, 1))
-        for axes in figure.axes:
-            axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+        figure = _panels()
+        for axes, measure in zip(figure.axes, ("loss", "acc")):
+            for line in [*axes.lines]:
+                line.remove()
+            axes.relim()
+            axes.set(xlim=(0, 1), ylim=(0, 1))  # where there is nothing to draw
+            axes.autoscale()
+            for part in PARTS:
+                _line(axes, history, f"{part}_{measure}", COLORS[part])
+        figure.axes[0].set_ylim(0, None)
+        figure.axes[1].set_ylim(0, 1)
         return _svg(figure)
+
+
+@cache
+def _panels():
+    """Two empty axes: to make them takes longer than to draw into them."""
+    figure = Figure(figsize=(3.9, 1.6))
+    axes = figure.subplots(1, 2, gridspec_kw={"left": 0.115, "right": 0.99, "bottom": 0.26, "top": 0.92, "wspace": 0.34})
+    for each, label in zip(axes, ("loss", "accuracy")):
+        each.set(xlabel="epoch", ylabel=label)
+        each.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    return figure
 
 
 def _line(axes, history, name, color):
@@ -86,7 +101,7 @@ def histogram(steps):
     """SVG: the number of students by points. steps: what `bins` returns."""
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(5.6, 2.1))
-        axes = figure.subplots(gridspec_kw={"left": 0.08, "right": 0.99, "bottom": 0.19, "top": 0.97})
+        axes = figure.subplots(gridspec_kw={"left": 0.08, "right": 0.98, "bottom": 0.19, "top": 0.97})
         for low, high, count in steps:
             axes.bar((low + high) / 2, count, 0.96 * (high - low), color=PALETTE[0])
         axes.set(xlabel="points", ylabel="students", xlim=(0, steps[-1][1]), xticks=[0, *(high for _, high, _ in steps)])

@@ -8,6 +8,7 @@ import base64
 import hashlib
 import posixpath
 import statistics
+from collections import Counter
 from functools import cache, partial
 from importlib import resources
 from pathlib import Path
@@ -55,6 +56,7 @@ def write_index(results, folder, about):
         "about": about,
         "parts": parts,
         "parts_of": partial(_parts, names=list(parts)),
+        "twice": _twice([result.student for result in results]),
         "histogram": _histogram(results),
         "measured": _best_measured,
     }
@@ -141,6 +143,11 @@ def _parts(result, names):
     """The parts of a result in the order of `names`, None for one that it lacks."""
     own = {part.name: part for part in result.parts}
     return [own.get(name) for name in names]
+
+
+def _twice(students):
+    """Those who handed in more than once: their names alone do not tell the submissions apart."""
+    return {student for student, number in Counter(students).items() if number > 1}
 
 
 def _best_measured(facts):
