@@ -134,7 +134,7 @@ def _is_definition(statement, name, others):
     if isinstance(statement.node, (ast.Import, ast.ImportFrom)):
         return False
     is_function = isinstance(statement.node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))
-    return name in statement.binds or is_function and not statement.binds & others
+    return name in statement.binds or (is_function and not statement.binds & others)
 
 
 def _extent(node, cell):

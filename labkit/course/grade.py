@@ -84,7 +84,8 @@ class _Store:
 
     def __init__(self, plan):
         self.folder = plan.out / ".measured"
-        self.way = _way(plan.setting)
+        self.code = _code()
+        self.way = _way(plan.setting, self.code)
         self.again = plan.again
         self.known = {}
 
@@ -110,13 +111,16 @@ class _Store:
         return self.folder / f"{hashlib.sha256(f'{digest(path)} {self.way}'.encode()).hexdigest()[:32]}.json"
 
 
-def _way(setting):
+def _code():
+    """SHA-256 of labkit's own files."""
+    files = (path for path in Path(labkit.__file__).parent.rglob("*") if path.suffix in (".py", ".jinja", ".css", ".js"))
+    return hashlib.sha256(b"".join(hashlib.sha256(path.read_bytes()).digest() for path in sorted(files))).hexdigest()
+
+
+def _way(setting, code):
     """What decides over the facts besides the zip: the setting, the images and the code."""
-    code = hashlib.sha256()
-    for path in sorted(Path(labkit.__file__).parent.rglob("*.py")):
-        code.update(path.read_bytes())
     said = [setting.data, data.fingerprint(setting.data), sorted(setting.accuracy), setting.measure, setting.tolerance, repr(setting.lessons)]
-    return hashlib.sha256(repr([*said, type(setting.box).__name__, setting.box.limits, code.hexdigest()]).encode()).hexdigest()
+    return hashlib.sha256(repr([*said, type(setting.box).__name__, setting.box.limits, code]).encode()).hexdigest()
 
 
 # --- measuring, side by side --------------------------------------------------------------------
@@ -222,12 +226,22 @@ def _write(plan, store, zips, book):
         parts, report = rubric.fill(plan.rubric, facts, marks.points), _publish(store.report(path), plan.out, names[path]) if facts.report else ""
         page = f"students/{names[path]}.html"
         results.append(rubric.Result(facts, parts, flags, tuple(hints.get(number, ())), page, report, marks.adjust, marks.comment))
-    for result in results:
-        pages.write_student(result, plan.out)
+    _write_pages(plan, store, results)
     pages.write_index(results, plan.out, _about(plan, zips, results))
     write_grades(results, plan.out / "grades.csv")
     book.write({result.student for result in results})
     return results
+
+
+def _write_pages(plan, store, results):
+    """Write the pages of those students of whom anything has changed: drawing takes longer than all the rest here."""
+    path = store.folder / "pages.json"
+    before = json.loads(path.read_bytes()) if path.is_file() else {}
+    now = {result.page: hashlib.sha256(f"{store.code} {result}".encode()).hexdigest() for result in results}
+    for result in results:
+        if before.get(result.page) != now[result.page] or not (plan.out / result.page).is_file():
+            pages.write_student(result, plan.out)
+    archive.write_file(path, json.dumps(now))
 
 
 def _names(measured):

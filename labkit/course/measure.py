@@ -11,11 +11,11 @@ import nbformat
 from labkit import archive, checks, models
 from labkit.checks.todo import Finding
 from labkit.course import evidence, inbox, record, weights
+from labkit.course.answers import answer_sources
 from labkit.course.facts import Facts, NotebookFacts, RunFacts
 from labkit.course.observe import observe
 from labkit.course.own_model import in_sandbox
 from labkit.course.rebuild import rebuild, written_answers
-from labkit.course.answers import answer_sources
 from labkit.course.untrusted import Refused, shown
 
 MEASURES = ("accuracy", "best", "all")
