@@ -160,8 +160,8 @@ def test_weights_in_a_pt_are_measured_too(folder):
 # --- hostile networks ------------------------------------------------------------------------------
 
 SEND = "def send(data):\n    for number in range(3, 256):\n        try:\n            os.write(number, data)\n        except OSError:\n            pass\n"
-LIAR = "import torch\nclass Liar(torch.Tensor):\n    shape = property(lambda self: torch.Size((100, 10)))\n"
-PRETENDER = "import torch\nclass Liar:\n    __class__ = torch.Tensor\n    shape = torch.Size((100, 10))\n"
+LIAR = "import torch\nclass Liar(torch.Tensor):\n    shape = property(lambda self: torch.Size((50, 10)))\n"
+PRETENDER = "import torch\nclass Liar:\n    __class__ = torch.Tensor\n    shape = torch.Size((50, 10))\n"
 SWAP = "import sys, numpy\nsys.modules['__main__']._scores = lambda *a: numpy.zeros((50, 11))\n"
 WRONG = {
     "raises at import": ("raise RuntimeError('boom')", "best_model.py:BestModel(num_classes=10) cannot be built: RuntimeError: boom"),
@@ -172,9 +172,9 @@ WRONG = {
     "raises": (network("raise ValueError('no\\nimages \\x1b[2J')"), "cannot be used: ValueError: no images �[2J"),
     "returns NaN": (network("return self.honest(x) * float('nan')"), "answers with values that are not finite"),
     "returns one infinity": (network("y = self.honest(x)\ny[7, 3] = -float('inf')\nreturn y"), "answers with values that are not finite"),
-    "returns too little": (network("return self.honest(x)[:, :9]"), "it returns torch.float32 of shape (100, 9), expected a float tensor (100, 10)"),
+    "returns too little": (network("return self.honest(x)[:, :9]"), "it returns torch.float32 of shape (50, 9), expected a float tensor (50, 10)"),
     "returns one row": (network("return self.honest(x)[:1]"), "it returns torch.float32 of shape (1, 10)"),
-    "returns whole numbers": (network("return self.honest(x).long()"), "it returns torch.int64 of shape (100, 10)"),
+    "returns whole numbers": (network("return self.honest(x).long()"), "it returns torch.int64 of shape (50, 10)"),
     "returns complex numbers": (network("return self.honest(x).to(torch.complex64)"), "it returns torch.complex64"),
     "returns a list": (network("return [[0.0] * 10] * 100"), "it returns list"),
     "pretends to be a tensor": (network("return Liar()", PRETENDER), "cannot be used: AttributeError"),
@@ -186,11 +186,11 @@ HOSTILE = {
     "takes memory": (network("keep = [torch.ones(2**26) for _ in range(64)]"), "memory"),
     "floods the log": (network("while True:\n    print('x' * 1000)"), "wrote more than 1 MB"),
     "floods the result": (network("while True:\n    send(bytes(65536))", SEND), "wrote more than 1 MB"),
-    "writes logits before": (network("send(b'logits\\n' + bytes(4000))\nreturn self.honest(x)", SEND), "sends 8,014 bytes that are not 100 × 10 logits"),
-    "writes twice": (network("if child := os.fork():\n    os.waitpid(child, 0)\nreturn self.honest(x)"), "sends 8,014 bytes that are not 100 × 10 logits"),
+    "writes logits before": (network(top=SEND + "send(b'logits\\n' + bytes(4000))"), "sends 8,014 bytes that are not 100 × 10 logits"),
+    "writes twice": (network(top="if child := os.fork():\n    os.waitpid(child, 0)"), "sends 8,014 bytes that are not 100 × 10 logits"),
     "forges a problem": (network("send(b'problem\\n' + 'p\\u202e\\x1b\\n'.encode() * 999)\nos._exit(0)", SEND), "cannot be used: p���p"),
-    "lies about its shape": (network("return torch.zeros(7).as_subclass(Liar)", LIAR), "sends 35 bytes that are not 100 × 10 logits"),
-    "swaps parts of the program": (network(top=SWAP), "sends 2,207 bytes that are not 100 × 10 logits"),
+    "lies about its shape": (network("return torch.zeros(7).as_subclass(Liar)", LIAR), "sends 63 bytes that are not 100 × 10 logits"),
+    "swaps parts of the program": (network(top=SWAP), "sends 4,407 bytes that are not 100 × 10 logits"),
 }
 
 
