@@ -3,9 +3,11 @@
 import json
 import shutil
 import socket
+import sys
 from contextlib import chdir
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from textwrap import dedent
 
 import numpy as np
@@ -16,6 +18,7 @@ from test_sandbox import needs_bubblewrap  # noqa: F401 (a fixture)
 from test_weights import Canary, forge, not_measured, read, saved
 
 from labkit import runs
+from labkit.checks import forward
 from labkit.course import own_model
 from labkit.course.own_model import GIVEN, in_sandbox
 from labkit.course.sandbox import MIB, Bubblewrap, Docker, Limits, Outcome, Unsafe
@@ -25,8 +28,8 @@ from labkit.errors import LabkitError
 from labkit.experiment import Experiment
 from labkit.runs import RunStore
 
-DATA = "shapes:200/100"
-EXPERIMENT = Experiment(data=DATA, model="best_model.py:BestModel", epochs=2, batch_size=50, lr=0.01)
+DATA = "shapes:400/100"
+EXPERIMENT = Experiment(data=DATA, model="best_model.py:BestModel", epochs=6, batch_size=50, lr=0.01)
 PARTS = """
 from torch import nn
 
@@ -42,7 +45,7 @@ class BestModel(nn.Module):
     def __init__(self, num_classes=10):
         super().__init__()
         self.features = nn.Sequential(block(3, 16), block(16, 32))
-        self.dropout = nn.Dropout(0.5)
+        self.dropout = nn.Dropout(0.2)
         self.head = nn.Linear(128, num_classes)
 
     def forward(self, x):
@@ -84,6 +87,17 @@ def box(needs_bubblewrap):  # noqa: F811 (the fixture)
     return Bubblewrap()
 
 
+class Here(Unsafe):
+    """A runner for networks that harm nothing but their answer: the program runs in this process, which has torch already."""
+
+    def run(self, command, files, readonly=None):
+        with TemporaryDirectory() as work, chdir(work), pytest.MonkeyPatch.context() as patch:
+            for name, content in files.items():
+                Path(name).write_bytes(content)
+            patch.setattr(sys, "path", list(sys.path))
+            return Outcome("finished", 0, forward._answer(Path(command[-1])), "", 0.0)
+
+
 def measure(folder, sandbox, modules, seconds=60):
     return evaluate(folder, DATA, own_model=in_sandbox(sandbox, modules, seconds))
 
@@ -106,8 +120,6 @@ def test_an_honest_network_is_measured_exactly(folder, runner, request):
 
 
 HONEST = {
-    "prints": network("print('hello')\nreturn self.honest(x)"),
-    "leaves a thread behind": network(top="import threading, time\nthreading.Thread(target=time.sleep, args=(999,)).start()"),
     "answers in double precision": network("return self.honest(x).double()"),
     "looks at the layout in memory": network("return self.head(self.features(x).view(len(x), -1))"),  # with `channels_last` it would raise
     "changes its input": network("y = self.honest(x)\nx.zero_()\nreturn y"),
@@ -115,8 +127,13 @@ HONEST = {
 
 
 @pytest.mark.parametrize("case", HONEST)
-def test_what_an_honest_network_may_do(case, folder, box):
-    agrees(measure(folder, box, sources(HONEST[case])), folder)
+def test_what_an_honest_network_may_do(case, folder):
+    agrees(measure(folder, Here(), sources(HONEST[case])), folder)
+
+
+def test_printing_and_a_thread_that_stays_keep_nothing_up(folder, box):
+    top = "import threading, time\nthreading.Thread(target=time.sleep, args=(999,)).start()"
+    agrees(measure(folder, box, sources(network("print('hello')\nreturn self.honest(x)", top))), folder)
 
 
 def test_modules_with_names_of_pythons_own_are_in_nobodys_way(folder, box):
@@ -127,54 +144,60 @@ def test_modules_with_names_of_pythons_own_are_in_nobodys_way(folder, box):
     agrees(measure(folder, box, modules), folder)
 
 
-def test_a_better_claim_differs(folder, box):
+def test_a_better_claim_differs(folder):
     honest = read(folder / "result.json")["test_acc"]
     forge(folder, test_acc=0.96)
-    outcome = measure(folder, box, sources())
+    outcome = measure(folder, Here(), sources())
     assert (outcome.verdict, outcome.claimed, outcome.measured) == ("differs", 0.96, honest)
 
 
-def test_weights_in_a_pt_are_measured_too(folder, box):
+def test_weights_in_a_pt_are_measured_too(folder):
     torch.save(load_file(folder / "weights.safetensors"), folder / "weights.pt")
     (folder / "weights.safetensors").unlink()
-    agrees(measure(folder, box, sources()), folder)
+    agrees(measure(folder, Here(), sources()), folder)
 
 
 # --- hostile networks ------------------------------------------------------------------------------
 
 SEND = "def send(data):\n    for number in range(3, 256):\n        try:\n            os.write(number, data)\n        except OSError:\n            pass\n"
-LIAR = "import torch\nclass Liar(torch.Tensor):\n    shape = property(lambda self: torch.Size((100, 10)))\n"
-PRETENDER = "import torch\nclass Liar:\n    __class__ = torch.Tensor\n    shape = torch.Size((100, 10))\n"
+LIAR = "import torch\nclass Liar(torch.Tensor):\n    shape = property(lambda self: torch.Size((50, 10)))\n"
+PRETENDER = "import torch\nclass Liar:\n    __class__ = torch.Tensor\n    shape = torch.Size((50, 10))\n"
 SWAP = "import sys, numpy\nsys.modules['__main__']._scores = lambda *a: numpy.zeros((50, 11))\n"
-HOSTILE = {
+WRONG = {
     "raises at import": ("raise RuntimeError('boom')", "best_model.py:BestModel(num_classes=10) cannot be built: RuntimeError: boom"),
     "is no Python": ("def def", "best_model.py:BestModel(num_classes=10) cannot be built: SyntaxError"),
     "exits at import": ("raise SystemExit(7)", "cannot be used: SystemExit: 7"),
     "has no such class": ("class Model: pass", "best_model.py does not define 'BestModel'"),
     "is no network": ("class BestModel(dict): pass", "must make an nn.Module, not BestModel"),
     "raises": (network("raise ValueError('no\\nimages \\x1b[2J')"), "cannot be used: ValueError: no images �[2J"),
+    "returns NaN": (network("return self.honest(x) * float('nan')"), "answers with values that are not finite"),
+    "returns one infinity": (network("y = self.honest(x)\ny[7, 3] = -float('inf')\nreturn y"), "answers with values that are not finite"),
+    "returns too little": (network("return self.honest(x)[:, :9]"), "it returns torch.float32 of shape (50, 9), expected a float tensor (50, 10)"),
+    "returns one row": (network("return self.honest(x)[:1]"), "it returns torch.float32 of shape (1, 10)"),
+    "returns whole numbers": (network("return self.honest(x).long()"), "it returns torch.int64 of shape (50, 10)"),
+    "returns complex numbers": (network("return self.honest(x).to(torch.complex64)"), "it returns torch.complex64"),
+    "returns a list": (network("return [[0.0] * 10] * 100"), "it returns list"),
+    "pretends to be a tensor": (network("return Liar()", PRETENDER), "cannot be used: AttributeError"),
+}
+HOSTILE = {
     "raises what has no words": (network("class E(Exception):\n    __str__ = None\nraise E"), "ended the program before there were logits (exit status 1)"),
     "exits": (network("os._exit(0)"), "ended the program before there were logits (exit status 0)"),
     "crashes": (network("os.abort()"), "crashed (exit status "),
-    "closes the result": (network("os.closerange(3, 256)\nreturn self.honest(x)"), "ended the program before there were logits"),
     "takes memory": (network("keep = [torch.ones(2**26) for _ in range(64)]"), "memory"),
     "floods the log": (network("while True:\n    print('x' * 1000)"), "wrote more than 1 MB"),
     "floods the result": (network("while True:\n    send(bytes(65536))", SEND), "wrote more than 1 MB"),
-    "writes one byte before": (network("send(b'x')\nreturn self.honest(x)", SEND), "sends 4,008 bytes that are not 100 × 10 logits"),
-    "writes logits before": (network("send(b'logits\\n' + bytes(4000))\nreturn self.honest(x)", SEND), "sends 8,014 bytes that are not 100 × 10 logits"),
-    "writes twice": (network("if child := os.fork():\n    os.waitpid(child, 0)\nreturn self.honest(x)"), "sends 8,014 bytes that are not 100 × 10 logits"),
+    "writes logits before": (network(top=SEND + "send(b'logits\\n' + bytes(4000))"), "sends 8,014 bytes that are not 100 × 10 logits"),
+    "writes twice": (network(top="if child := os.fork():\n    os.waitpid(child, 0)"), "sends 8,014 bytes that are not 100 × 10 logits"),
     "forges a problem": (network("send(b'problem\\n' + 'p\\u202e\\x1b\\n'.encode() * 999)\nos._exit(0)", SEND), "cannot be used: p���p"),
-    "returns NaN": (network("return self.honest(x) * float('nan')"), "answers with values that are not finite"),
-    "returns one infinity": (network("y = self.honest(x)\ny[7, 3] = -float('inf')\nreturn y"), "answers with values that are not finite"),
-    "returns too little": (network("return self.honest(x)[:, :9]"), "it returns torch.float32 of shape (100, 9), expected a float tensor (100, 10)"),
-    "returns one row": (network("return self.honest(x)[:1]"), "it returns torch.float32 of shape (1, 10)"),
-    "returns whole numbers": (network("return self.honest(x).long()"), "it returns torch.int64 of shape (100, 10)"),
-    "returns complex numbers": (network("return self.honest(x).to(torch.complex64)"), "it returns torch.complex64"),
-    "returns a list": (network("return [[0.0] * 10] * 100"), "it returns list"),
-    "lies about its shape": (network("return torch.zeros(7).as_subclass(Liar)", LIAR), "sends 35 bytes that are not 100 × 10 logits"),
-    "pretends to be a tensor": (network("return Liar()", PRETENDER), "cannot be used: AttributeError"),
-    "swaps parts of the program": (network(top=SWAP), "sends 2,207 bytes that are not 100 × 10 logits"),
+    "lies about its shape": (network("return torch.zeros(7).as_subclass(Liar)", LIAR), "sends 63 bytes that are not 100 × 10 logits"),
+    "swaps parts of the program": (network(top=SWAP), "sends 4,407 bytes that are not 100 × 10 logits"),
 }
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_an_answer_that_is_no_logits_is_said(case, folder):
+    text, words = WRONG[case]
+    not_measured(measure(folder, Here(), sources(text)), "its network ", words)
 
 
 @pytest.mark.parametrize("case", HOSTILE)
@@ -184,16 +207,15 @@ def test_a_hostile_network_ends_in_a_sentence(case, folder, box):
 
 
 ENDLESS = {
-    "loops": ("while True:\n    pass", "had no answer after 10 seconds"),
-    "sleeps": ("import signal, time\nsignal.pthread_sigmask(signal.SIG_BLOCK, range(1, 65))\ntime.sleep(999)", "had no answer after 10 seconds"),
-    "forks": ("while True:\n    try:\n        os.fork()\n    except OSError:\n        pass", "had no answer after 10 seconds|of memory"),
+    "loops": ("while True:\n    pass", "had no answer after 8 seconds"),
+    "forks": ("while True:\n    try:\n        os.fork()\n    except OSError:\n        pass", "had no answer after 8 seconds|of memory"),
 }
 
 
 @pytest.mark.parametrize("case", ENDLESS)
 def test_a_network_that_comes_to_no_end_is_ended(case, folder, box):
     answer, words = ENDLESS[case]
-    outcome = measure(folder, box, sources(network(answer)), seconds=10)
+    outcome = measure(folder, box, sources(network(answer)), seconds=8)
     not_measured(outcome, "its network ")
     assert any(choice in outcome.sentence for choice in words.split("|")), outcome.sentence
 
@@ -204,7 +226,7 @@ def test_no_labels_files_or_ports_are_in_sight(folder, box, tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as server:
         look = f"""
             import glob, json, socket
-            found = sorted(os.listdir('{GIVEN}')), sorted(json.load(open('{GIVEN}/task.json'))), sorted(os.listdir('.'))
+            found = sorted(os.listdir('{GIVEN}')), sorted(json.load(open('{GIVEN}/task.json'))), sorted(glob.glob('*'))
             found += [path for path in ('{tmp_path}/canary', '{folder}/result.json', '{Path(own_model.__file__)}') if os.path.exists(path)],
             try:
                 socket.create_connection(('127.0.0.1', {server.getsockname()[1]}))
@@ -229,19 +251,20 @@ def spoiled(folder, **changes):
     save_file(load_file(folder / "weights.safetensors") | changes, folder / "weights.safetensors")
 
 
-def test_weights_of_another_network_are_said(folder, box):
+def test_weights_of_another_network_are_said(folder):
     spoiled(folder, **{"head.bias": torch.zeros(11)})
-    not_measured(
-        measure(folder, box, sources()),
-        "its network cannot be used: weights.safetensors holds weights of another architecture: head.bias is (11,) in the file and (10,) in BestModel",
-    )
+    words = "weights.safetensors holds weights of another architecture: head.bias is (11,) in the file and (10,) in BestModel"
+    not_measured(measure(folder, Here(), sources()), f"its network cannot be used: {words}")
 
 
-@pytest.mark.parametrize("content", [b"", b"PK\x03\x04", saved(Canary("/sandbox/canary")), saved({"x": 1})], ids=["empty", "cut", "bomb", "no tensors"])
-def test_a_file_that_holds_no_weights_is_not_executed(content, folder, box):
+@pytest.mark.parametrize("kind", ["empty", "cut", "bomb", "no tensors"])
+def test_a_file_that_holds_no_weights_is_not_executed(kind, folder, tmp_path):
+    """Also where no sandbox is."""
+    content = {"empty": b"", "cut": b"PK\x03\x04", "bomb": saved(Canary(tmp_path / "canary")), "no tensors": saved({"x": 1})}[kind]
     (folder / "weights.safetensors").unlink()
     (folder / "weights.pt").write_bytes(content)
-    not_measured(measure(folder, box, sources()), "its network cannot be used: weights.pt ", "save it with torch.save(model.state_dict(), path)")
+    not_measured(measure(folder, Here(), sources()), "its network cannot be used: weights.pt ", "save it with torch.save(model.state_dict(), path)")
+    assert not (tmp_path / "canary").exists()
 
 
 # --- what is decided outside -----------------------------------------------------------------------
