@@ -12,7 +12,6 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import nbformat
 from IPython.core.inputtransformer2 import TransformerManager
 
 from labkit.errors import LabkitError
@@ -67,6 +66,8 @@ def answers(path, cells=None):
 
 def read(path, content=None):
     """The notebook at `path`, in nbformat's version 4; content: its bytes where they have been read already. Raises `LabkitError`."""
+    import nbformat  # takes seconds, which the sandbox has no need to wait for
+
     try:
         content = Path(path).read_bytes() if content is None else content
         notebook = nbformat.reads(content.decode("utf-8"), as_version=4)

@@ -5,6 +5,7 @@ import json
 import multiprocessing
 import os
 import queue
+import re
 import shutil
 import signal
 import threading
@@ -28,6 +29,7 @@ from labkit.course.untrusted import shown
 from labkit.errors import LabkitError, accepted
 from labkit.progress import progress_bar
 
+_DEVICE = re.compile(r"con|prn|aux|nul|com\d|lpt\d", re.I)  # no file of Windows can have one of these names
 SECONDS = 1800  # on the clock, for one submission: past its sandbox's own limits and the measuring of its weights
 _OTHERS = (".7z", ".rar", ".tar", ".gz", ".tgz", ".ipynb")  # what students hand in where a zip was asked for
 
@@ -52,15 +54,21 @@ def find(folder):
     """The zips below `folder`, in the order of their names; raises `LabkitError`."""
     if not folder.is_dir():
         raise LabkitError(f"there is no folder {folder}; name the one with the submissions")
-    zips = sorted(path for path in folder.rglob("*") if path.suffix.lower() == ".zip" and path.is_file() and "__MACOSX" not in path.parts)
+    zips = sorted(path for path in folder.rglob("*") if _is_zip(path) and "__MACOSX" not in path.parts)
     if not zips:
         raise LabkitError(f"there is no zip in {folder}; name the folder that the students' zips are in")
     return zips
 
 
+def _is_zip(path):
+    """Not a link: unpacking what a class has handed in may leave links to any file of this machine, or to the zip of another student."""
+    return path.suffix.lower() == ".zip" and path.is_file() and not path.is_symlink()
+
+
 def left_out(folder):
-    """Other files that look like submissions."""
-    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in _OTHERS and path.is_file())
+    """What else looks like a submission."""
+    files = [path for path in folder.rglob("*") if path.suffix.lower() in _OTHERS and path.is_file()]
+    return sorted([*files, *(path for path in folder.rglob("*") if path.suffix.lower() == ".zip" and not _is_zip(path))])
 
 
 def grade(plan):
@@ -119,7 +127,7 @@ def _code():
 
 def _way(setting, code):
     """What decides over the facts besides the zip: the setting, the images and the code."""
-    said = [setting.data, data.fingerprint(setting.data), sorted(setting.accuracy), setting.measure, setting.tolerance, repr(setting.lessons)]
+    said = [setting.data, data.fingerprint(setting.data), sorted(setting.accuracy), setting.measure, setting.tolerance, setting.seconds, repr(setting.lessons)]
     return hashlib.sha256(repr([*said, type(setting.box).__name__, setting.box.limits, code]).encode()).hexdigest()
 
 
@@ -249,8 +257,8 @@ def _names(measured):
     seen, names = Counter(), {}
     for path, facts in measured.items():
         seen[facts.student.lower()] += 1  # some file systems know no capitals
-        number = seen[facts.student.lower()]
-        names[path] = facts.student if number == 1 else f"{facts.student}.{number}"
+        number, name = seen[facts.student.lower()], f"{facts.student}_" if _DEVICE.fullmatch(facts.student) else facts.student
+        names[path] = name if number == 1 else f"{name}.{number}"
     return names
 
 

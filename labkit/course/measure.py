@@ -2,18 +2,20 @@
 
 import hashlib
 import time
+from collections import defaultdict
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import nbformat
 
-from labkit import archive, checks, models
+from labkit import archive, checks, data, models
 from labkit.checks.todo import Finding
 from labkit.course import evidence, inbox, record, weights
 from labkit.course.answers import answer_sources
 from labkit.course.facts import Facts, NotebookFacts, RunFacts
-from labkit.course.observe import observe
+from labkit.course.observe import SECONDS, observe
 from labkit.course.own_model import in_sandbox
 from labkit.course.rebuild import rebuild, written_answers
 from labkit.course.untrusted import Refused, shown
@@ -27,7 +29,7 @@ _TRIES = 3  # records of one notebook that are measured before one agrees with i
 @dataclass(frozen=True)
 class Setting:
     """How to grade. lessons: see `rebuild.lessons`; data: the dataset whose test set decides; box: a sandbox; accuracy: the notebooks whose best run is
-    asked for; measure: "accuracy" (their runs alone), "best" (of every notebook the run with the highest claim) or "all".
+    asked for; measure: "accuracy" (their runs alone), "best" (of every notebook the run with the highest claim) or "all"; seconds: on the clock, for each exercise.
     """
 
     lessons: dict
@@ -37,14 +39,17 @@ class Setting:
     measure: str = "best"
     tolerance: float = weights.TOLERANCE
     device: str = "cpu"
+    seconds: float = SECONDS
 
 
 def measure(path, setting, report=None):
     """The `Facts` about the zip at `path`; the report is written to the path `report`. Raises `LabkitError` for trouble that is not the submission's."""
     start = time.perf_counter()
+    if not (known := digest(path)):
+        return Facts(inbox.student_of(path), shown(path.name), failed="the zip cannot be read; check its permissions")
     with TemporaryDirectory(prefix="labkit-grade-") as folder:
         submission = inbox.read(path, Path(folder) / "submission")
-        facts = Facts(submission.student, shown(path.name), digest(path), list(submission.notes))
+        facts = Facts(submission.student, shown(path.name), known, list(submission.notes))
         _Measuring(submission, setting, facts).all()
     if submission.report and report:
         archive.write_file(report, submission.report)
@@ -54,9 +59,12 @@ def measure(path, setting, report=None):
 
 
 def digest(path):
-    """SHA-256 of a file."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    """SHA-256 of a file, "" if it cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return ""
 
 
 class _Measuring:
@@ -65,10 +73,14 @@ class _Measuring:
     def __init__(self, submission, setting, facts):
         self.submission, self.setting, self.facts = submission, setting, facts
         self.lessons = _assigned(submission, setting.lessons)
+        twice = [name for name, lessons in self.lessons.items() if not lessons and _lesson_of(name, setting.lessons)]
+        facts.notes += [("ambiguous", f"{name} is named after a lesson that another notebook stands for, and does not count") for name in twice]
 
     def all(self):
         self._probe()
         self.facts.runs = {key: _run_facts(key, folder) for key, folder in self.submission.runs.items()}
+        self._compare_runs()
+        self._note_other_images()
         self._look_at_notebooks()
         self._weigh()
         self._try("the answers", self._read_answers)
@@ -86,7 +98,7 @@ class _Measuring:
         for name, notebook in self.submission.notebooks.items():
             if rebuilt := self._try(name, rebuild, notebook, self.lessons[name]):
                 files[f"{name}.ipynb"] = nbformat.writes(rebuilt).encode()
-        observed = observe(files, self.setting.box)
+        observed = observe(files, self.setting.box, self.setting.seconds)
         self.facts.notes += [("sandbox", sentence) for sentence in observed.notes]
         findings = {todo: checks.judge(todo, seen) for todo, seen in observed.observations.items()}
         for todo in observed.missing:
@@ -108,6 +120,27 @@ class _Measuring:
 
     def _read_answers(self):
         self.facts.answers = answer_sources(self.submission.notebooks, self.submission.sources)
+
+    def _compare_runs(self):
+        """Of two trainings the epochs end at different times, and hardly ever show the same numbers."""
+        by_clock, by_history = defaultdict(list), defaultdict(list)
+        for run in self.facts.runs.values():
+            by_clock[run.clock or run.key].append(run)
+            by_history[repr(run.history) if run.history else run.key].append(run)
+        for run, *others in by_clock.values():
+            for copy in others:
+                copy.contradictions.append(("copy", f"its epochs ended at the same times as those of run {run.key}, of which it is a copy"))
+        for same in by_history.values():
+            if len(same) > 1:
+                self.facts.notes.append(("odd", f"{len(same)} runs have one and the same history: {', '.join(run.key for run in same[:10])}"))
+
+    def _note_other_images(self):
+        """Of runs that are not measured, nothing else would tell that they come from an easier lab."""
+        ours = data.load(self.setting.data).test.digest
+        others = [key for key, folder in self.submission.runs.items() if _test_digest(folder) != ours]
+        if others:
+            more = f" and {len(others) - 10} more" if len(others) > 10 else ""
+            self.facts.notes.append(("odd", f"the test images of {self.setting.data} are not those of run {', '.join(others[:10])}{more}"))
 
     # --- weights ---
 
@@ -134,11 +167,19 @@ class _Measuring:
 
 
 def _assigned(submission, lessons):
-    """{name of a submitted notebook: the lessons that it holds}: of a numbered one its own, of others those that are nowhere else."""
-    own = {name: [lessons[match]] for name in submission.notebooks if (match := _lesson_of(name, lessons))}
+    """{name of a submitted notebook: the lessons that it holds}: of a numbered one its own, of others those that are nowhere else.
+
+    For a lesson stands one notebook, or the answers of one could go with the outputs of another: that of the same name, else the first.
+    """
+    named, own = {}, {}
+    for name in sorted(submission.notebooks, key=lambda name: (name not in lessons, name)):
+        if match := _lesson_of(name, lessons):
+            own[name] = [lessons[match]] if named.setdefault(match, name) == name else []
     left = [lesson for lesson in lessons.values() if [lesson] not in own.values()]
-    held = {name: [lesson for lesson in left if lesson.is_in(notebook)] for name, notebook in submission.notebooks.items() if name not in own}
-    return own | held
+    for name in sorted(submission.notebooks.keys() - own.keys()):
+        own[name] = [lesson for lesson in left if lesson.is_in(submission.notebooks[name])]
+        left = [lesson for lesson in left if lesson not in own[name]]
+    return own
 
 
 def _lesson_of(name, lessons):
@@ -168,6 +209,12 @@ def _title(claim):
     share = "" if e.fraction == 1 else f", {e.fraction:.3g} of the images"
     words = [f"{shown(e.model, 60)} on {shown(claim.data, 60)}{share}", f"{e.epochs} epochs", f"{e.optimizer} {e.lr:g} {e.schedule}", f"batch {e.batch_size}"]
     return ", ".join([*words, *(["with a teacher"] if e.teacher else []), *e.augmentation])
+
+
+def _test_digest(folder):
+    """The digest of the test images that a record speaks of, None if it names none."""
+    with suppress(Refused):
+        return record.read_session(folder).get("test_digest")
 
 
 def _clock(folder):

@@ -35,7 +35,8 @@ def observe(files, sandbox, seconds=SECONDS):
 
     Raises `LabkitError` where the sandbox does not work, and for nothing that the submission does.
     """
-    return read(sandbox.run([sandbox.python, "-m", "labkit.checks.inside", str(seconds)], files))
+    # -P: a submission may hold a labkit.py or a json.py, which must not take the place of the real one.
+    return read(sandbox.run([sandbox.python, "-P", "-m", "labkit.checks.inside", str(seconds)], files))
 
 
 def read(outcome):

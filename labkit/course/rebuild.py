@@ -63,7 +63,7 @@ def rebuild(notebook, lessons):
         if grade_id in checks:
             sources.append(checks.pop(grade_id))
         elif cell.cell_type == "code" and not _is_test(grade_id, lessons):
-            sources.append(_without_checks(reading.code(cell)))
+            sources.append(_without_checks(cell))
     sources += checks.values()
     return new_notebook(cells=[new_code_cell(source, id=f"cell-{number}") for number, source in enumerate(sources, 1)])
 
@@ -95,10 +95,13 @@ def _is_test(grade_id, lessons):
     return any(grade_id in lesson.tests for lesson in lessons)
 
 
-def _without_checks(source):
-    """The source with `None` in the place of each call of `check` that stands by itself."""
-    content = source.encode()
-    for start, end in reversed(_check_spans(source)):
+def _without_checks(cell):
+    """The source of a cell with `None` in the place of each call of `check` that stands by itself."""
+    source = reading.code(cell)
+    spans, content = _check_spans(source), source.encode()
+    if not spans:
+        return cell.source  # its magics are turned into calls inside; twice, `>>> >>> check(…)` would become one of `check`
+    for start, end in reversed(spans):
         content = content[:start] + b"None" + content[end:]
     return content.decode()
 

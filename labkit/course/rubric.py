@@ -246,7 +246,12 @@ def _fill_evidence(rule, facts, marks):
 
 def is_forged(run):
     """Whether a record says what cannot be, or its weights do not reach what it claims."""
-    return run.verdict == "differs" or any(kind not in _ACCIDENTS for kind, _ in run.contradictions)
+    return run.verdict == "differs" or is_impossible(run)
+
+
+def is_impossible(run):
+    """Whether a record says what cannot be: then it does not tell either what its network has started from and learnt with."""
+    return any(kind not in _ACCIDENTS for kind, _ in run.contradictions)
 
 
 def _against(run):
@@ -258,8 +263,9 @@ def _fill_accuracy(rule, facts, marks):
     name, start = rule.settings["notebook"], rule.settings["start"]
     cited = facts.notebooks[name].runs if name in facts.notebooks else []
     runs = [facts.runs[key] for key in cited if key in facts.runs]
-    allowed = [run for run in runs if run.init in start and run.measured is not None]
+    allowed = [run for run in runs if run.init in start and run.measured is not None and not is_impossible(run)]
     why = [f"run {run.key} starts from {run.init}, which does not count" for run in runs if run.init not in start]
+    why += [f"run {run.key} does not count: {_against(run)}" for run in runs if is_impossible(run)]
     if not allowed:
         return Item("accuracy", name, 0.0, rule.of, (*why, f"no run that {name} cites could be measured"))
     best = max(allowed, key=lambda run: run.measured)
