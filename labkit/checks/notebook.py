@@ -8,6 +8,7 @@ import ast
 import linecache
 import re
 import symtable
+from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -48,10 +49,13 @@ class Answer:
         return eval(compile(ast.Expression(self.expression), str(self.notebook), "eval"), space)
 
 
-def answers(path):
-    """{exercise: `Answer`} of the notebook at `path`, in its order; raises `LabkitError` if it is no notebook."""
+def answers(path, cells=None):
+    """{exercise: `Answer`} of the notebook at `path`, in its order; raises `LabkitError` if it is no notebook.
+
+    cells: the sources of its cells, in plain Python, where they have been read already; `path` is then no more than a name.
+    """
     statements, found = [], {}
-    for number, source in enumerate(map(code, read(path).cells), 1):
+    for number, source in enumerate(map(code, read(path).cells) if cells is None else cells, 1):
         for node in _parse(source, path, number):
             if call := _check_call(node):
                 todo, expression = call
@@ -110,6 +114,7 @@ def _parse(source, path, number):
     name = _file_name(path, number)
     linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)  # for the lines in error messages
     try:
+        symtable.symtable(source, name, "exec")  # for mistakes that the parser passes over, such as `global` for an argument
         return ast.parse(source).body
     except (SyntaxError, ValueError) as error:
         return _broken(source, f"cell {number} is no valid Python: {error}")
@@ -164,9 +169,13 @@ def _has_name(target):
 
 def _needed(expression, statements):
     """The statements, in their order, that bind what the expression uses, what these use, and so on."""
-    wanted = {part.id for part in ast.walk(expression) if isinstance(part, ast.Name)}
-    kept = set()
-    while more := {i for i, statement in enumerate(statements) if i not in kept and statement.binds & wanted}:
+    binding = defaultdict(set)
+    for i, statement in enumerate(statements):
+        for name in statement.binds:
+            binding[name].add(i)
+    waiting, kept = {part.id for part in ast.walk(expression) if isinstance(part, ast.Name)}, set()
+    while waiting:
+        more = binding.pop(waiting.pop(), set()) - kept
         kept |= more
-        wanted = wanted.union(*(statements[i].uses for i in more))
+        waiting |= set().union(*(statements[i].uses for i in more)) & binding.keys()
     return [statements[i] for i in sorted(kept)]
