@@ -235,7 +235,7 @@ class Deadly(Unsafe):
             time.sleep(600)
         if b"RAISE" in files.get("resnet18.py", b""):
             raise RuntimeError("a fault that nobody foresaw")
-        return super().run(["/bin/true"], {})
+        return super().run(command, files, readonly)
 
 
 def test_a_submission_that_ends_its_process_costs_itself_alone(course, tmp_path):

@@ -60,7 +60,7 @@ def test_the_project_file_names_no_package_that_only_maintainers_need(kit):
     project = tomllib.loads(kit["pyproject.toml"])
     source = tomllib.loads((ROOT / "pyproject.toml").read_text())
     assert project["project"]["dependencies"] == source["project"]["dependencies"]
-    assert set(project["project"]["optional-dependencies"]) == set(source["project"]["optional-dependencies"]) - {"test", "authoring"}
+    assert set(project["project"]["optional-dependencies"]) == set(source["project"]["optional-dependencies"]) - {"test", "grading", "authoring"}
     assert set(project["tool"]) == {"setuptools"}
     assert not re.search("nbgrader|pytest|ruff", kit["pyproject.toml"]) and "notebooks,test" not in kit["constraints.txt"] + kit["environment.yml"]
 

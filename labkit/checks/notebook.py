@@ -115,6 +115,7 @@ def _parse(source, path, number):
     name = _file_name(path, number)
     linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)  # for the lines in error messages
     try:
+        symtable.symtable(source, name, "exec")  # for mistakes that the parser passes over, such as `global` for an argument
         return ast.parse(source).body
     except (SyntaxError, ValueError) as error:
         return _broken(source, f"cell {number} is no valid Python: {error}")

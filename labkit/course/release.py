@@ -17,7 +17,7 @@ from labkit.errors import LabkitError
 from labkit.notebooks import LECTURES, find
 
 FOLDER = "labkit-kit"  # what the zip unpacks to
-EXTRAS = ("test", "authoring")  # of pyproject.toml, which students do not need
+EXTRAS = ("test", "grading", "authoring")  # of pyproject.toml, which students do not need
 UNTRACKED = (".venv/", "/notebooks/data/", "/notebooks/runs/", "__pycache__/", "*.egg-info/")
 MARKERS = ("BEGIN SOLUTION", "END SOLUTION", "BEGIN HIDDEN TESTS", "BEGIN MARK SCHEME")
 
