@@ -94,7 +94,7 @@ def write_class(folder, students, seed=0, runs=None, lessons=("",)):
 
 def write_submission(folder, student, runs=None, lessons=("",)):
     """Write the zip of one `Student`; returns what is `Known` of it."""
-    draft = _draft(student, Pool(Path(runs or _runs_of_this_process()).absolute()), tuple(lessons))
+    draft = draft_of(student, Pool(Path(runs or _runs_of_this_process()).absolute()), tuple(lessons))
     if student.slip:
         SLIPS[student.slip](draft)
     path = Path(folder) / draft.zip
@@ -209,7 +209,7 @@ def _answer_questions(notebook, accuracy):
             cell.source += f"\n\nMy best run reached a test accuracy of {accuracy:.1%}."
 
 
-def _show_runs(notebook, trained):
+def show_runs(notebook, trained):
     """Exchange what the trainings of a notebook have printed for what the student's printed."""
     cells = [cell for cell in notebook.cells if _TRAINED.search("".join(output.get("text", "") for output in cell.get("outputs", [])))]
     again = "".join(f"kept as run {one.run.key}\n" for one in trained)  # what is in the store already prints no more than that
@@ -269,7 +269,7 @@ def _runs_of_this_process():
     return folder
 
 
-def _experiments(student):
+def experiments(student):
     """Six small trainings, which serve all notebooks."""
     rng = student.random("experiments")
     chosen = {"model": rng.choice(("SimpleCNN", "ConvNet")), "epochs": rng.randint(1, 2), "lr": rng.choice((1e-3, 3e-3))}
@@ -278,7 +278,7 @@ def _experiments(student):
 
 
 def _own_experiment(student):
-    return replace(_experiments(student)[0], model="best_model.py:BestModel")
+    return replace(experiments(student)[0], model="best_model.py:BestModel")
 
 
 # --- a submission -------------------------------------------------------------------------------
@@ -333,16 +333,16 @@ def _cited(notebook):
     return cited("\n".join(output.get("text", "") for cell in notebook.cells for output in cell.get("outputs", [])))
 
 
-def _draft(student, pool, lessons):
+def draft_of(student, pool, lessons):
     """The submission of a student who makes no slip."""
     sources = _sources(student.answers)
-    trained = [pool.train(experiment) for experiment in _experiments(student)]
+    trained = [pool.train(experiment) for experiment in experiments(student)]
     own = [pool.train(_own_experiment(student), sources["best_model.py"])] if student.hands_in_own_model else []
     notebooks = copy.deepcopy({name: notebook for name, notebook in _course().items() if name.startswith(lessons)})
     for name, notebook in notebooks.items():
         _answer_code(notebook, student.answers)
         _answer_questions(notebook, max(one.accuracy for one in trained))
-        _show_runs(notebook, own if own and name.startswith("13") else trained[: CITED.get(name[:2], 1)])
+        show_runs(notebook, own if own and name.startswith("13") else trained[: CITED.get(name[:2], 1)])
     handed_in = {one.run.key: one for one in trained + own}
     draft = Draft(student, notebooks, sources, handed_in, own[0].run.key if own else "", zip="")
     draft.zip, draft.report = f"{draft.name}.zip", _pdf([f"Report of {student.id}", *(f"{key}: {one.accuracy:.4f}" for key, one in handed_in.items())])

@@ -2,7 +2,6 @@
 
 import hashlib
 import time
-from collections import defaultdict
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,13 +14,14 @@ from labkit.checks.todo import Finding
 from labkit.course import evidence, inbox, record, weights
 from labkit.course.answers import answer_sources
 from labkit.course.facts import Facts, NotebookFacts, RunFacts
-from labkit.course.observe import SECONDS, observe
+from labkit.course.observe import SECONDS, Observed, observe
 from labkit.course.own_model import in_sandbox
 from labkit.course.rebuild import rebuild, written_answers
 from labkit.course.untrusted import Refused, shown
 
 MEASURES = ("accuracy", "best", "all")
 _CURVES = ("epoch", "lr", *(f"{part}_{what}" for part in ("train", "valid", "test") for what in ("loss", "acc")))
+_DECIDING = ("seed", "model", "fraction", "batch_size", "normalization", "augmentation")
 _LONGEST_ANSWER = 20_000  # characters of a written answer
 _TRIES = 3  # records of one notebook that are measured before one agrees with its claim
 
@@ -98,7 +98,7 @@ class _Measuring:
         for name, notebook in self.submission.notebooks.items():
             if rebuilt := self._try(name, rebuild, notebook, self.lessons[name]):
                 files[f"{name}.ipynb"] = nbformat.writes(rebuilt).encode()
-        observed = observe(files, self.setting.box, self.setting.seconds)
+        observed = observe(files, self.setting.box, self.setting.seconds) if files else Observed({}, tuple(checks.names()), (), None)
         self.facts.notes += [("sandbox", sentence) for sentence in observed.notes]
         findings = {todo: checks.judge(todo, seen) for todo, seen in observed.observations.items()}
         for todo in observed.missing:
@@ -122,17 +122,15 @@ class _Measuring:
         self.facts.answers = answer_sources(self.submission.notebooks, self.submission.sources)
 
     def _compare_runs(self):
-        """Of two trainings the epochs end at different times, and hardly ever show the same numbers."""
-        by_clock, by_history = defaultdict(list), defaultdict(list)
-        for run in self.facts.runs.values():
-            by_clock[run.clock or run.key].append(run)
-            by_history[repr(run.history) if run.history else run.key].append(run)
-        for run, *others in by_clock.values():
-            for copy in others:
-                copy.contradictions.append(("copy", f"its epochs ended at the same times as those of run {run.key}, of which it is a copy"))
-        for same in by_history.values():
-            if len(same) > 1:
-                self.facts.notes.append(("odd", f"{len(same)} runs have one and the same history: {', '.join(run.key for run in same[:10])}"))
+        """A run that was trained once counts once."""
+        clocks, histories = {}, {}
+        for key, run in self.facts.runs.items():
+            first = clocks.setdefault(run.clock or key, key)
+            if first != key:
+                run.contradictions.append(("copy", f"its epochs ended at the same times as those of run {first}, of which it is a copy"))
+            first, deciding = histories.setdefault(repr(run.history or key), (key, _deciding(self.submission.runs[key])))
+            if first != key and deciding != _deciding(self.submission.runs[key]):
+                run.contradictions.append(("copy", f"its history is that of run {first}, an experiment that must give other numbers"))
 
     def _note_other_images(self):
         """Of runs that are not measured, nothing else would tell that they come from an easier lab."""
@@ -209,6 +207,13 @@ def _title(claim):
     share = "" if e.fraction == 1 else f", {e.fraction:.3g} of the images"
     words = [f"{shown(e.model, 60)} on {shown(claim.data, 60)}{share}", f"{e.epochs} epochs", f"{e.optimizer} {e.lr:g} {e.schedule}", f"batch {e.batch_size}"]
     return ", ".join([*words, *(["with a teacher"] if e.teacher else []), *e.augmentation])
+
+
+def _deciding(folder):
+    """What no two trainings that show the same numbers differ in; where it cannot be read, None."""
+    with suppress(Refused):
+        experiment = record.read_claim(folder).experiment
+        return [getattr(experiment, name) for name in _DECIDING]
 
 
 def _test_digest(folder):
