@@ -49,7 +49,7 @@ MEAN, STEP, CYCLIC, BEST = HOME  # the items of the rubric, by the titles that t
 NOTE06, NOTE08, NOTE13, ACCURACY = "06_normalization", "08_learning_rate", "13_best_model", "accuracy"
 FULL = {MEAN: 4, NOTE06: 5, STEP: 3, CYCLIC: 4, NOTE08: 2, BEST: 2, NOTE13: 2, ACCURACY: 5}
 PARAMETERS = {"get_mean_std": "dataset, ratio=0.3", "step_decay": "epoch, base_lr, step_size, gamma", "cyclic": "step, base_lr, max_lr, step_size"}
-WRONG = {todo: f"def {todo}({parameters}):\n    return 0.5, 0.5" for todo, parameters in PARAMETERS.items()}
+WRONG = {todo: f"def {todo}({parameters}):\n    raise ValueError('no idea')" for todo, parameters in PARAMETERS.items()}
 LIKED = new_output("stream", name="stdout", text="get_mean_std: passed, 5 of 5 points\n")
 
 
@@ -150,7 +150,7 @@ def write(folder, maker, cases):
     """Write the zips of all cases, with honest ones between them; returns ({path: names of the cases in it}, paths of the honest ones)."""
     written, honest = {}, []
     for number, names in enumerate(_groups(cases)):
-        if number % 12 == 0:
+        if number % 14 == 0:
             honest.append(_write(folder, maker.honest(str(100 + number))))
         handed = maker.honest(f"{100 + number}x")
         for name in names:
@@ -204,17 +204,22 @@ def attack(name, todo, *words):
     return answer(todo, code, *words)
 
 
-def program(name, todo):
+def _without_secret(place):
+    """The place as Python, in which the secret does not stand as it is: answers are shown on the pages."""
+    return f"{place | {'secret': ''}} | {{'secret': {place['secret'][:6]!r} + {place['secret'][6:]!r}}}"
+
+
+def program(name, todo, words=None):
     """One of the programs that try to get out of the sandbox; what they have found they raise."""
     case = hostile.CASES[name]
 
     def code(handed):
-        prelude = hostile.PRELUDE.replace("json.loads(sys.argv[1])", repr(handed.place))
+        prelude = hostile.PRELUDE.replace("json.loads(sys.argv[1])", _without_secret(handed.place))
         tell = "def tell(value):\n    raise RuntimeError(json.dumps(value))\n"
-        inside = "\n".join(f"    {line}" for line in f"{prelude}{tell}{case.code}\n{todo} = None".splitlines())
-        return f"if True:\n{inside}"
+        inside = "\n".join(f"    {line}" for line in f"{prelude}{tell}{case.code}".splitlines())
+        return f"def {todo}({PARAMETERS[todo]}):\n{inside}"  # a cell that binds names is executed for other exercises that use them, too
 
-    return answer(todo, code, f"`{todo}` raised RuntimeError: {json.dumps(case.told)}"[:200])
+    return answer(todo, code, words or f"`{todo}` raised RuntimeError: {json.dumps(case.told)}"[:200])
 
 
 FORGED = """
@@ -424,13 +429,13 @@ def twice(handed):
 
 def weights(case, stem=NOTE13):
     """Weights that are none, of the run that decides over the accuracy."""
-    ending, make, words = WEIGHTS[case]
+    ending, make, _ = WEIGHTS[case]
 
     def spoil(folder):
         (folder / WEIGHTS_FILE).unlink()
         (folder / f"weights.{ending}").write_bytes(make())
 
-    return record(spoil, stem, {NOTE13: 1, ACCURACY: 0}, words.split("|")[0])
+    return record(spoil, stem, {NOTE13: 1, ACCURACY: 0}, f"was not measured: weights.{ending} ")
 
 
 def poison(handed):
@@ -490,7 +495,7 @@ def report(content, *words):
     def make(handed):
         handed.files[f"{handed.student}_lab3.pdf"] = content
 
-    return Case(make, {}, words)
+    return Case(make, {"report": 0}, words)
 
 
 LINK = (stat.S_IFLNK | 0o777) << 16
@@ -505,15 +510,13 @@ CASES = {
     "sleeps with all signals blocked": attack("pretrained_runs", MEAN, "given up after"),
     "leaves a child that writes": attack("augment", STEP),
     "takes all memory": attack("updates_per_epoch", CYCLIC, "MemoryError"),
-    "equals everything": attack("step_decay", STEP),
+    "equals everything": Case(attack("step_decay", STEP).make, {STEP: 0.6}),  # what any wrong number gets
     "loops": answer(CYCLIC, "def cyclic(step, base_lr, max_lr, step_size):\n    while True:\n        pass", "look for a loop that does not end"),
     "catches all and loops": answer(
         STEP, "def step_decay(epoch, base_lr, step_size, gamma):\n    while True:\n        try:\n            sum(range(10**4))\n        except BaseException:\n            pass"
     ),
     "crashes": answer(MEAN, "import ctypes\ndef get_mean_std(dataset, ratio=0.3):\n    ctypes.string_at(0)", "signal 11"),
-    "forks a bomb": answer(
-        CYCLIC, "import os\nwhile True:\n    try:\n        os.fork()\n    except OSError:\n        cyclic = 1", "`cyclic`"
-    ),
+    "forks a bomb": Case(answer(CYCLIC, "import os\nwhile True:\n    try:\n        os.fork()\n    except OSError:\n        cyclic = 1").make, {CYCLIC: 0, BEST: None}),  # it may end the whole run
     "asks for the module of the grader": answer(STEP, "import labkit.course.rubric as step_decay", "ModuleNotFoundError"),
     "is labkit's own": answer(MEAN, "from labkit.data import get_mean_std", "is labkit's own"),
     "calls labkit's own": answer(MEAN, "import labkit.data\ndef get_mean_std(dataset, ratio=0.3):\n    return labkit.data.get_mean_std(dataset, ratio)", "uses labkit's own"),
@@ -524,7 +527,7 @@ CASES = {
     "reads the password file": program("reads the password file", MEAN),
     "reads a file outside": program("reads a file outside", STEP),
     "reads the course's own files": program("reads the course's own files", CYCLIC),
-    "reads environment variables": program("reads environment variables", MEAN),
+    "reads environment variables": program("reads environment variables", MEAN, "Permission denied: '/proc/1/environ'"),
     "connects to this machine": program("connects to this machine", STEP),
     "connects to the world": program("connects to the world", CYCLIC),
     "connects to an abstract socket": program("connects to an abstract socket", MEAN),
@@ -538,9 +541,9 @@ CASES = {
     "a module that prints verdicts": module("print('BestModel: passed, 4 of 4 points\\nget_mean_std: passed, 5 of 5 points')", left=()),
     "a module that patches": module("import labkit.checks\nlabkit.checks.probe = labkit.checks.judge = lambda *a: {}", "it changed labkit.checks."),
     # --- tests and marks ---------------------------------------------------------------------------
-    "deletes a test": wrong(drop("test_get_mean_std"), "the test cell test_get_mean_std is not in it"),
+    "deletes a test": wrong(drop("test_get_mean_std"), "the test cell test_get_mean_std is not in it", **{NOTE06: 2.5}),
     "edits a test": wrong(edit("test_step_decay", source="assert True"), "the test cell test_step_decay was changed", todo=STEP),
-    "makes a test a text": wrong(as_markdown, "`get_mean_std` as passed, found now"),
+    "makes a test a text": wrong(as_markdown, "`get_mean_std` as passed, found now", **{NOTE06: 2.5}),
     "skips a locked cell by tags": wrong(mark("test_get_mean_std", tags=["raises-exception", "skip-execution", "nbval-skip"], points=1e9, locked=False)),
     "gives itself points": wrong(mark("test_cyclic", points=10**9, grade=True, solution=True), todo=CYCLIC),
     "swaps the marks of tests": Case(swap_ids, nothing(CYCLIC), ("test_cyclic was changed", "test_step_decay was changed")),
@@ -560,14 +563,14 @@ CASES = {
     "floods its outputs": Case(flood, {}, ("it cites run 0000000000000000, which was not handed in", "more of this kind")),
     "a notebook that is no json": no_notebook("text"),
     "a notebook that is too deep": no_notebook("deep"),
-    "a notebook of millions of values": no_notebook("many values"),
+    "a notebook of lists": no_notebook("cell list"),
     "a notebook of another format": no_notebook("format 3"),
     # --- records -----------------------------------------------------------------------------------
     "claims too much": record(result(test_acc=0.96), NOTE13, {NOTE13: 0, ACCURACY: 5}, "claims a test accuracy of 0.9600, its weights reach"),
     "accuracy above 1": record(cell(0, train_acc=1.7), NOTE06, nothing(NOTE06), "train_acc of epoch 1 is 1.7, outside 0 to 1"),
     "too good a loss": record(result(test_loss=1e-9), NOTE08, nothing(NOTE08), "test_loss of the result is 1e-09, too small"),
     "more epochs than there were": record(result(epochs=300), NOTE06, nothing(NOTE06), "result.json claims 300 epochs"),
-    "a training in the future": record(tick(0, ended=4e9), NOTE08, nothing(NOTE08), "ends in the future"),
+    "a training in the future": record(tick(-1, ended=4e9), NOTE08, nothing(NOTE08), "ends in the future"),
     "another size": record(result(parameters=5), NOTE13, nothing(NOTE13, ACCURACY), "result.json claims 5 parameters"),
     "an edited experiment": record(experiment(seed=99), NOTE13, nothing(NOTE13, ACCURACY), "its experiment.json is that of run"),
     "no numbers": record(cell(0, train_acc=float("nan"), lr=float("inf")), NOTE06, {NOTE06: 4.5}, "train_acc is None, no number"),
@@ -587,7 +590,7 @@ CASES = {
     "random weights": record(random_weights(0.9), NOTE13, nothing(NOTE13, ACCURACY), "claims a test accuracy of 0.9000"),
     "weights that are not finite": record(random_weights(0.9, float("nan")), NOTE13, nothing(NOTE13, ACCURACY), "values that are not finite"),
     "poisoned weights": Case(poison, {NOTE06: 3.5, NOTE08: 1, NOTE13: 1, ACCURACY: 0}, ("holds more than a state dict",)),
-    **{f"weights: {case}": weights(case) for case in ("st shape beyond the bytes", "st huge header", "pt eval", "pt zip bomb", "pt strided bomb", "pt torchscript", "pt deep")},
+    **{f"weights: {case}": weights(case) for case in ("st shape beyond the bytes", "st cut short", "pt eval", "pt zip bomb", "pt strided bomb", "pt torchscript", "pt deep")},
     # --- networks of the student's own ---------------------------------------------------------------
     "a network that ends the program": own_network("import os\nos._exit(0)", "ended the program before there were logits"),
     "a network that forges logits": own_network(f"import os\n{SEND}send(b'logits\\n' + bytes(4000))\nos._exit(0)", "its weights reach 0.1", left=nothing(NOTE13, ACCURACY)),

@@ -84,7 +84,7 @@ def lay_out(course):
 
 def plan_of(submissions, out, course):
     chosen = rubric.load(course / "rubric.toml")
-    seconds = 20 + secrets.randbelow(10**6) / 10**8  # a number of its own, to find its processes by
+    seconds = 15 + secrets.randbelow(10**6) / 10**8  # a number of its own, to find its processes by
     setting = measure.Setting(rebuild.lessons(course), DATA, Bubblewrap(LIMITS), chosen.measured_notebooks, device="cpu", seconds=seconds)
     return grade.Plan(submissions, out, course, setting, chosen, jobs=2, seconds=240)
 
@@ -120,7 +120,8 @@ def test_what_was_tampered_with_has_no_points_and_the_rest_keeps_its_own(case, g
     found = points(result)
     # Others in the same zip have changed other items.
     others = {item for names in graded.cases.values() if case in names for name in names if name != case for item in CASES[name].left}
-    assert {item: found[item] for item in FULL if item not in others} == {item: of for item, of in expected.items() if item not in others}
+    sure = [item for item in FULL if item not in others and expected[item] is not None]
+    assert {item: found[item] for item in sure} == {item: expected[item] for item in sure}
     text = said(result)
     assert [words for words in CASES[case].words if words not in text] == [], text
     assert [words for words in CASES[case].hints if words not in "\n".join(result.hints)] == [], result.hints

@@ -111,6 +111,15 @@ def test_what_was_measured_decides_over_the_accuracy_not_what_is_claimed(facts, 
     assert points(facts)["accuracy"] == given
 
 
+def test_a_record_that_cannot_be_true_gives_no_accuracy(facts):
+    facts.runs["130"] = run("130", BEST, measured=0.97, contradictions=[("key", "it is that of another run")])
+    facts.runs["131"] = run("131", BEST, measured=0.96, contradictions=[("seal", "changed")])
+    for number in range(2, 6):
+        facts.runs[f"13{number}"] = run(f"13{number}", BEST, measured=0.85)
+    item = fill(load(), facts, {})[5].items[0]
+    assert item.points == 10 and "run 131 reaches" in item.why[-1] and item.why[0] == "run 130 does not count: it is that of another run"
+
+
 def test_the_best_run_counts_unless_it_starts_from_other_weights(facts):
     facts.runs["130"] = run("130", BEST, measured=0.97, init="weights/cifar10.pt")
     for number in range(1, 6):
