@@ -23,10 +23,10 @@ from test_inbox import NO_NOTEBOOKS, PDF, REFUSED_ENTRIES, UNREADABLE, info, ove
 from test_own_model import SEND
 from test_pages import ATTACKS as MARKUP
 from test_pdf import END, HEAD, stream
-from test_weights import WEIGHTS, Canary, cell, experiment, forge, read, result, rows, saved, tick
+from test_weights import WEIGHTS, Canary, experiment, forge, read, result, rows, saved, tick
+from test_weights import cell as epoch
 
 from labkit import checks, models
-from labkit.checks.notebook import STUB
 from labkit.course.untrusted import shown
 from labkit.experiment import key_of
 from labkit.runs import RECORD
@@ -116,8 +116,9 @@ class Maker:
     def honest(self, student):
         """A `Handed` of its own."""
         home = self.folder / "copies" / student
-        runs = {one.run.key: home / one.run.key for shown in self.shown.values() for one in shown}
-        for one in (one for shown in self.shown.values() for one in shown):
+        trained = [one for runs in self.shown.values() for one in runs]
+        runs = {one.run.key: home / one.run.key for one in trained}
+        for one in trained:
             runs[one.run.key].mkdir(parents=True)
             for name in (*RECORD, WEIGHTS_FILE):
                 shutil.copy(one.run.path / name, runs[one.run.key])
@@ -126,7 +127,7 @@ class Maker:
             {Path(name).stem: copy.deepcopy(notebook) for name, notebook in self.draft.notebooks.items()},
             {name: text.encode() for name, text in self.draft.sources.items()} | {f"{student}_lab3.pdf": self.draft.report},
             runs,
-            {stem: [one.run.key for one in shown] for stem, shown in self.shown.items()},
+            {stem: [one.run.key for one in runs] for stem, runs in self.shown.items()},
             self.place,
             zip=f"{student}_lab3.zip",
         )
@@ -513,13 +514,18 @@ CASES = {
     "equals everything": Case(attack("step_decay", STEP).make, {STEP: 0.6}),  # what any wrong number gets
     "loops": answer(CYCLIC, "def cyclic(step, base_lr, max_lr, step_size):\n    while True:\n        pass", "look for a loop that does not end"),
     "catches all and loops": answer(
-        STEP, "def step_decay(epoch, base_lr, step_size, gamma):\n    while True:\n        try:\n            sum(range(10**4))\n        except BaseException:\n            pass"
+        STEP,
+        f"def step_decay({PARAMETERS[STEP]}):\n    while True:\n        try:\n            sum(range(10**4))\n        except BaseException:\n            pass",
     ),
     "crashes": answer(MEAN, "import ctypes\ndef get_mean_std(dataset, ratio=0.3):\n    ctypes.string_at(0)", "signal 11"),
-    "forks a bomb": Case(answer(CYCLIC, "import os\nwhile True:\n    try:\n        os.fork()\n    except OSError:\n        cyclic = 1").make, {CYCLIC: 0, BEST: None}),  # it may end the whole run
+    "forks a bomb": Case(  # it may end the whole run
+        answer(CYCLIC, "import os\nwhile True:\n    try:\n        os.fork()\n    except OSError:\n        cyclic = 1").make, {CYCLIC: 0, BEST: None}
+    ),
     "asks for the module of the grader": answer(STEP, "import labkit.course.rubric as step_decay", "ModuleNotFoundError"),
     "is labkit's own": answer(MEAN, "from labkit.data import get_mean_std", "is labkit's own"),
-    "calls labkit's own": answer(MEAN, "import labkit.data\ndef get_mean_std(dataset, ratio=0.3):\n    return labkit.data.get_mean_std(dataset, ratio)", "uses labkit's own"),
+    "calls labkit's own": answer(
+        MEAN, f"import labkit.data\ndef get_mean_std({PARAMETERS[MEAN]}):\n    return labkit.data.get_mean_std(dataset, ratio)", "uses labkit's own"
+    ),
     "calls a shell": answer(CYCLIC, lambda handed: f"cyclic = !rm {handed.place['file']}", "get_ipython"),
     "is a bomb for the parser": answer(MEAN, "get_mean_std = " + "(" * 5000 + ")" * 5000),
     "holds half a character": answer(STEP, "step_decay = '\\ud800'\n\x00"),
@@ -554,8 +560,12 @@ CASES = {
     ),
     "edits an output": wrong(lambda handed: handed.show(NOTE06, LIKED), "it shows `get_mean_std` as passed, found now"),
     "hides its answer": wrong(hide),
-    "leaves the answer open": Case(edit(STEP, source=f"def step_decay(epoch, base_lr, step_size, gamma):\n    {STUB.split(chr(10))[-1]}"), {STEP: 0, NOTE08: 1}, ("is still open",)),
-    "a second notebook in capitals": Case(beside("06_NORMALIZATION.ipynb"), {NOTE06: 2.5}, ("other files could be 06_normalization.ipynb", "06_NORMALIZATION.ipynb")),
+    "leaves the answer open": Case(
+        edit(STEP, source=f"def step_decay({PARAMETERS[STEP]}):\n    raise NotImplementedError"), {STEP: 0, NOTE08: 1}, ("is still open",)
+    ),
+    "a second notebook in capitals": Case(
+        beside("06_NORMALIZATION.ipynb"), {NOTE06: 2.5}, ("other files could be 06_normalization.ipynb", "06_NORMALIZATION.ipynb")
+    ),
     "a second notebook of another name": Case(beside("06_zz.ipynb"), {NOTE06: 2.5}, ("06_zz is named after a lesson",)),
     "one notebook for all lessons": Case(all_lessons, {}, ()),
     "was executed in no order": Case(lambda handed: handed.cell("test_cyclic").update(execution_count=999), {NOTE08: 1}, ("executed",)),
@@ -567,19 +577,23 @@ CASES = {
     "a notebook of another format": no_notebook("format 3"),
     # --- records -----------------------------------------------------------------------------------
     "claims too much": record(result(test_acc=0.96), NOTE13, {NOTE13: 0, ACCURACY: 5}, "claims a test accuracy of 0.9600, its weights reach"),
-    "accuracy above 1": record(cell(0, train_acc=1.7), NOTE06, nothing(NOTE06), "train_acc of epoch 1 is 1.7, outside 0 to 1"),
+    "accuracy above 1": record(epoch(0, train_acc=1.7), NOTE06, nothing(NOTE06), "train_acc of epoch 1 is 1.7, outside 0 to 1"),
     "too good a loss": record(result(test_loss=1e-9), NOTE08, nothing(NOTE08), "test_loss of the result is 1e-09, too small"),
     "more epochs than there were": record(result(epochs=300), NOTE06, nothing(NOTE06), "result.json claims 300 epochs"),
     "a training in the future": record(tick(-1, ended=4e9), NOTE08, nothing(NOTE08), "ends in the future"),
     "another size": record(result(parameters=5), NOTE13, nothing(NOTE13, ACCURACY), "result.json claims 5 parameters"),
     "an edited experiment": record(experiment(seed=99), NOTE13, nothing(NOTE13, ACCURACY), "its experiment.json is that of run"),
-    "no numbers": record(cell(0, train_acc=float("nan"), lr=float("inf")), NOTE06, {NOTE06: 4.5}, "train_acc is None, no number"),
+    "no numbers": record(epoch(0, train_acc=float("nan"), lr=float("inf")), NOTE06, {NOTE06: 4.5}, "train_acc is None, no number"),
     "huge numbers": record(result(test_acc=10**400, epochs=10**30), NOTE08, nothing(NOTE08), "result.json claims 1"),
     "a result edited by hand": record(
-        lambda f: (f / "result.json").write_text(json.dumps(read(f / "result.json") | {"seconds": 1})), NOTE06, {NOTE06: 4.5}, "its seal does not fit", seal=False
+        lambda f: (f / "result.json").write_text(json.dumps(read(f / "result.json") | {"seconds": 1})),
+        NOTE06, {NOTE06: 4.5}, "its seal does not fit", seal=False,
     ),
     "a record without weights": record(lambda f: (f / WEIGHTS_FILE).unlink(), NOTE06, {NOTE06: 4.5}, "its weights are missing", seal=False),
-    "other images": record(lambda f: (f / "environment.json").write_text(json.dumps([read(f / "environment.json")[-1] | {"test_digest": "0" * 64}])), NOTE08, {NOTE08: 2}, f"the test images of {DATA} are not those of run"),
+    "other images": record(
+        lambda f: (f / "environment.json").write_text(json.dumps([read(f / "environment.json")[-1] | {"test_digest": "0" * 64}])),
+        NOTE08, {NOTE08: 2}, f"the test images of {DATA} are not those of run",
+    ),
     "another dataset": Case(lambda handed: rename(handed, NOTE08, data="imagefolder:/etc"), {NOTE08: 2}),
     "the run of another student": Case(other_key, {NOTE08: 2}, hints=("also in the submission of",)),
     "one run as five": Case(copies(0), nothing(NOTE06), ("ended at the same times as those of run",)),
@@ -590,10 +604,15 @@ CASES = {
     "random weights": record(random_weights(0.9), NOTE13, nothing(NOTE13, ACCURACY), "claims a test accuracy of 0.9000"),
     "weights that are not finite": record(random_weights(0.9, float("nan")), NOTE13, nothing(NOTE13, ACCURACY), "values that are not finite"),
     "poisoned weights": Case(poison, {NOTE06: 3.5, NOTE08: 1, NOTE13: 1, ACCURACY: 0}, ("holds more than a state dict",)),
-    **{f"weights: {case}": weights(case) for case in ("st shape beyond the bytes", "st cut short", "pt eval", "pt zip bomb", "pt strided bomb", "pt torchscript", "pt deep")},
+    **{
+        f"weights: {case}": weights(case)
+        for case in ("st shape beyond the bytes", "st cut short", "pt eval", "pt zip bomb", "pt strided bomb", "pt torchscript", "pt deep")
+    },
     # --- networks of the student's own ---------------------------------------------------------------
     "a network that ends the program": own_network("import os\nos._exit(0)", "ended the program before there were logits"),
-    "a network that forges logits": own_network(f"import os\n{SEND}send(b'logits\\n' + bytes(4000))\nos._exit(0)", "its weights reach 0.1", left=nothing(NOTE13, ACCURACY)),
+    "a network that forges logits": own_network(
+        f"import os\n{SEND}send(b'logits\\n' + bytes(4000))\nos._exit(0)", "its weights reach 0.1", left=nothing(NOTE13, ACCURACY)
+    ),
     "a network that floods": own_network("while True:\n    print('x' * 10_000)", "wrote more than"),
     # --- zips --------------------------------------------------------------------------------------
     **{f"zip: {case}": unreadable(make, words) for case, (make, words) in UNREADABLE.items() if words != "111_lab3.zip"},
@@ -602,7 +621,9 @@ CASES = {
     "zip: nothing in it": unreadable(lambda: zipped(), "there is no notebook that can be read"),
     "zip: a bomb": Case(lambda handed: handed.entries.append(("09_batch_size.ipynb", b" " * 60_000_000)), {}, ("as a zip bomb does",)),
     **{f"entry: {case}": entry(name, words, **changes) for case, (name, changes, words) in REFUSED_ENTRIES.items() if case not in ("lzma", "bzip2", "method")},
-    "a link to a file outside": Case(lambda handed: handed.entries.append((info("resnet50.py", external_attr=LINK), handed.place["file"])), {}, ("a link or a device",)),
+    "a link to a file outside": Case(
+        lambda handed: handed.entries.append((info("resnet50.py", external_attr=LINK), handed.place["file"])), {}, ("a link or a device",)
+    ),
     # --- names -------------------------------------------------------------------------------------
     "name: a formula": bare("=HYPERLINK(\"http:&#47;&#47;x\",\"y\")_lab3.zip"),
     "name: a command": bare("@SUM(1+1)*cmd|' C'!A0_lab3.zip"),

@@ -43,7 +43,7 @@ def cell_of(notebook, grade_id):
 
 def calls(notebook):
     """[(exercise, expression)] of what the rebuilt notebook checks, as labkit reads it."""
-    found = [reading.check_call(node) for cell in notebook.cells for node in _statements(reading.code(cell))]
+    found = [reading.check_call(node) for cell in notebook.cells for node in _statements(reading.code(cell))]  # as it is read inside
     return [(call[0], ast.unparse(call[1])) for call in found if call]
 
 
@@ -86,8 +86,9 @@ def test_the_checks_stand_where_their_test_cells_stood_and_all_other_cells_stay(
         lambda nb: cell_of(nb, "get_mean_std").metadata.update(tags=["nbval-skip", "skip-execution"]),
         lambda nb: nb.cells.append(new_code_cell('this is no python\ncheck("get_mean_std", 3)')),
         lambda nb: nb.cells.append(new_markdown_cell('check("get_mean_std", 3)')),
+        lambda nb: nb.cells.append(new_code_cell('>>> >>> check("get_mean_std", 3)')),
     ],
-    ids=["added", "on one line", "on many", "edited", "other type", "removed", "twice", "points", "skip tag", "no Python", "text"],
+    ids=["added", "on one line", "on many", "edited", "other type", "removed", "twice", "points", "skip tag", "no Python", "text", "prompts"],
 )
 def test_what_a_student_does_to_checks_marks_and_tags_has_no_say(notebook, change):
     change(notebook)

@@ -29,7 +29,8 @@ _TRIES = 3  # records of one notebook that are measured before one agrees with i
 @dataclass(frozen=True)
 class Setting:
     """How to grade. lessons: see `rebuild.lessons`; data: the dataset whose test set decides; box: a sandbox; accuracy: the notebooks whose best run is
-    asked for; measure: "accuracy" (their runs alone), "best" (of every notebook the run with the highest claim) or "all"; seconds: on the clock, for each exercise.
+    asked for; measure: "accuracy" (their runs alone), "best" (of every notebook the run with the highest claim) or "all"; seconds: on the clock,
+    for each exercise.
     """
 
     lessons: dict
