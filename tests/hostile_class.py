@@ -225,7 +225,8 @@ def program(name, todo, words=None):
 
 FORGED = """
 import json, os
-for descriptor in [int(os.environ.get("LABKIT_RESULT_FD", 0)), *range(3, 64)]:
+own = os.environ.get("LABKIT_RESULT_FD")
+for descriptor in [int(own)] if own else range(3, 64):  # written twice, neither counts
     try:
         os.write(descriptor, "".join(json.dumps(line) + "\\n" for line in LINES).encode())
     except OSError:
