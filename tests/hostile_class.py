@@ -14,6 +14,7 @@ from pathlib import Path
 
 import hostile
 import nbformat
+import torch
 from answers import Answer
 from classroom import DATA, Pool, Student, draft_of, experiments, show_runs
 from hostile_answers import ATTACKS as ANSWERS
@@ -235,12 +236,11 @@ os._exit(0)
 """
 
 
-def forged():
-    """The observations of right answers, and the code that writes them wherever it can."""
-    from labkit import data
-
-    seen = checks.probe("get_mean_std", lambda dataset, ratio=0.3: data.get_mean_std(dataset, ratio))
-    lines = [{"missing": [], "unreadable": []}, {"todo": "get_mean_std", "observations": seen}]
+def forged(right):
+    """A module that writes what is observed of the answer `right` (its source) wherever it can."""
+    exec(right, space := {"torch": torch})
+    seen = checks.probe(MEAN, space[MEAN])
+    lines = [{"missing": [], "unreadable": []}, {"todo": MEAN, "observations": seen}]
     return f"LINES = {lines!r}\n{FORGED}".encode()
 
 
@@ -248,7 +248,7 @@ def shadow(*names):
     """Modules of the student's own under the names of others."""
 
     def make(handed):
-        handed.files |= dict.fromkeys((f"{name}.py" for name in names), forged())
+        handed.files |= dict.fromkeys((f"{name}.py" for name in names), forged(handed.cell(MEAN).source))
         handed.cell(MEAN).source = WRONG[MEAN]
 
     return Case(make, nothing(MEAN), ("`get_mean_std` as passed, found now",))
@@ -544,7 +544,7 @@ CASES = {
     # --- modules -----------------------------------------------------------------------------------
     "a labkit of its own": shadow("labkit"),
     "modules of others": shadow("json", "torch", "numpy", "sitecustomize", "usercustomize", "ctypes", "select", "typing"),
-    "a module that forges": Case(lambda handed: handed.files.update({"best_model.py": forged()}), nothing(BEST), ("`BestModel`",)),
+    "a module that forges": Case(lambda handed: handed.files.update({"best_model.py": forged(handed.cell(MEAN).source)}), nothing(BEST), ("`BestModel`",)),
     "a module that prints verdicts": module("print('BestModel: passed, 4 of 4 points\\nget_mean_std: passed, 5 of 5 points')", left=()),
     "a module that patches": module("import labkit.checks\nlabkit.checks.probe = labkit.checks.judge = lambda *a: {}", "it changed labkit.checks."),
     # --- tests and marks ---------------------------------------------------------------------------
@@ -633,6 +633,7 @@ CASES = {
     "name: dots": bare(".._lab3.zip"),
     "name: markup": bare("<img src=x onerror=alert(1)>_lab3.zip"),
     "name: unseen signs": bare("1\u202e1\n1_lab3.zip"),
+    "name: no valid text": bare("1\udcff1_lab3.zip"),
     "name: too long": bare("9" * 200 + "_lab3.zip"),
     "name: in capitals": bare("INDEX_LAB3.ZIP"),
     "name: the same in small letters": bare("ann_lab3.zip"),

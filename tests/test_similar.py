@@ -173,11 +173,29 @@ WAYS = {
         ["    std = images.std(dim=(0, 2, 3))", "    std = torch.std(images, dim=(0, 2, 3))", "    std = images.transpose(0, 1).flatten(1).std(1)"],
         ["    return mean, std", "    return mean.tolist(), std.tolist()"],
     ],
+    "top_k_accuracy": [
+        ["def top_k_accuracy(logits, labels, k):"],
+        ["    top = logits.topk(k, dim=1).indices", "    _, top = torch.topk(logits, k)", "    top = logits.argsort(dim=1, descending=True)[:, :k]"],
+        ["    hits = (top == labels[:, None]).any(dim=1)", "    hits = (top == labels.unsqueeze(1)).sum(1)", "    hits = top.eq(labels.view(-1, 1)).any(1)"],
+        ["    return hits.float().mean().item()", "    return hits.sum().item() / len(labels)"],
+    ],
+    "distillation_loss": [
+        ["def distillation_loss(student_logits, teacher_logits, labels, temperature, alpha):"],
+        ["    student = F.log_softmax(student_logits / temperature, dim=1)", "    student = (student_logits / temperature).log_softmax(1)"],
+        ["    teacher = F.softmax(teacher_logits / temperature, dim=1)", "    teacher = torch.softmax(teacher_logits.detach() / temperature, 1)"],
+        [
+            "    soft = F.kl_div(student, teacher, reduction='batchmean') * temperature ** 2",
+            "    soft = temperature * temperature * nn.KLDivLoss(reduction='batchmean')(student, teacher)",
+            "    soft = -(teacher * student).sum(dim=1).mean() * temperature ** 2",
+        ],
+        ["    hard = F.cross_entropy(student_logits, labels)", "    hard = nn.CrossEntropyLoss()(student_logits, labels)"],
+        ["    return alpha * soft + (1 - alpha) * hard", "    loss = soft * alpha + hard * (1 - alpha)\n    return loss"],
+    ],
 }  # fmt: skip
 
 
 def honest(students, seed):
-    """A class of which no one has looked at another one's answers."""
+    """A class in which no one has looked at another one's answers; there are few ways, no free names and no comments, to make it hard."""
     generator = random.Random(seed)
 
     def answer(ways):
@@ -189,11 +207,11 @@ def honest(students, seed):
 @pytest.mark.parametrize(("students", "classes"), [(2, 60), (5, 40), (10, 20), (40, 5), (200, 1)])
 def test_honest_classes_get_few_hints(students, classes, own):
     found = [sentences for seed in range(classes) for sentences in similar.hints(honest(students, seed), own).values()]
-    assert sum(map(bool, found)) <= 0.02 * len(found), [sentences for sentences in found if sentences]
+    assert sum(map(bool, found)) <= 0.03 * len(found), [sentences for sentences in found if sentences]
 
 
 def test_short_answers_tell_together(own):
-    students = honest(40, seed=0)
+    students = honest(30, seed=0)
     students[7].answers = {todo: renamed(answer).replace("indices", "chosen") for todo, answer in students[3].answers.items()}
     found = similar.hints(students, own)
     assert len(found[3]) == 1 and found[3][0].startswith("all answers together are 100% like those of 7, where two answers of this class are usually")
@@ -337,7 +355,7 @@ def test_runs_without_times():
 
 
 def notebook(*cells):
-    return new_notebook(cells=[new_markdown_cell(text) if text.startswith("#") else new_code_cell(text) for text in cells])
+    return new_notebook(cells=[new_markdown_cell(text) if text.startswith("## ") else new_code_cell(text) for text in cells])
 
 
 def test_the_course_has_an_own_answer_to_every_exercise(own):
@@ -351,7 +369,7 @@ def test_the_course_has_an_own_answer_to_every_exercise(own):
 def test_an_answer_is_what_is_handed_in_with_what_it_builds_on():
     cells = (
         "from torch import nn\n%matplotlib inline\nSIZE = 3",
-        "# text",
+        "## text",
         "# my idea\ndef helper(x):  # of mine\n    return x * SIZE\n    # the end\nprint(helper(1))",
         "@cache\ndef other():\n    pass\n\n\n@decorated\ndef train(x):\n    return helper(x)",
         'check("train", train)',

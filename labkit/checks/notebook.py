@@ -10,6 +10,7 @@ import re
 import symtable
 from collections import defaultdict
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from IPython.core.inputtransformer2 import TransformerManager
@@ -33,12 +34,18 @@ class Statement:
 
 @dataclass
 class Answer:
-    """What `check(todo, …)` is given: `load()` executes `statements` and returns the object."""
+    """What `check(todo, …)` is given, after the first `count` of all `known` statements: `load()` executes `statements` and returns the object."""
 
     todo: str
     notebook: Path
     expression: ast.expr
-    statements: list = field(repr=False)
+    known: list = field(repr=False)
+    count: int
+
+    @cached_property
+    def statements(self):
+        """The `Statement`s that the answer builds on, in their order."""
+        return _needed(self.expression, self.known[: self.count])
 
     def load(self):
         """Execute what the answer builds on; whatever the student's code raises comes through."""
@@ -58,7 +65,7 @@ def answers(path, cells=None):
         for node in _parse(source, path, number):
             if call := check_call(node):
                 todo, expression = call
-                found[todo] = Answer(todo, Path(path), expression, _needed(expression, statements))
+                found[todo] = Answer(todo, Path(path), expression, statements, len(statements))
             else:
                 statements.append(Statement(node, number, *_names(node)))
     return found

@@ -87,8 +87,9 @@ class _File:
         cell = self.cells[number - 1]
         if tree(cell) is None:  # then the statements are not those of the cell
             return cell
-        kept = {line for statement in written if statement.cell == number for line in _extent(statement.node, lines(cell))}
-        return "\n".join(lines(cell)[line] for line in sorted(kept))
+        text = lines(cell)
+        kept = {line for statement in written if statement.cell == number for line in _extent(statement.node, text)}
+        return "\n".join(text[line] for line in sorted(kept))
 
 
 def _within_limit(texts):
@@ -137,9 +138,9 @@ def _is_definition(statement, name, others):
     return name in statement.binds or (is_function and not statement.binds & others)
 
 
-def _extent(node, cell):
+def _extent(node, text):
     """The lines (from 0) of a statement: with the comments above it, and those below that are indented as its end is."""
-    first = min(part.lineno for part in (node, *getattr(node, "decorator_list", []))) - 1
-    above = list(takewhile(lambda line: line.startswith("#"), reversed(cell[:first])))
-    below = list(takewhile(re.compile(r"\s+#").match, cell[node.end_lineno :]))
-    return range(first - len(above), node.end_lineno + len(below))
+    first, end = min(part.lineno for part in (node, *getattr(node, "decorator_list", []))) - 1, node.end_lineno
+    above = takewhile(lambda line: text[line].startswith("#"), range(first - 1, -1, -1))
+    below = takewhile(lambda line: re.match(r"\s+#", text[line]), range(end, len(text)))
+    return [*above, *range(first, end), *below]

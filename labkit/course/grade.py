@@ -2,30 +2,23 @@
 
 import hashlib
 import json
-import multiprocessing
-import os
-import queue
 import re
 import shutil
-import signal
-import threading
 from collections import Counter
-from contextlib import redirect_stdout, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-
-import torch
 
 import labkit
 from labkit import archive, data
 from labkit.course import pages, rubric, similar
 from labkit.course.answers import own_answers
 from labkit.course.facts import Facts
-from labkit.course.inbox import student_of
 from labkit.course.marks import MarksFile, write_grades
-from labkit.course.measure import digest, measure
+from labkit.course.measure import digest
 from labkit.course.sandbox import Bubblewrap, Docker, Unsafe
 from labkit.course.untrusted import shown
+from labkit.course.workers import measured
 from labkit.errors import LabkitError, accepted
 from labkit.progress import progress_bar
 
@@ -77,8 +70,12 @@ def grade(plan):
     book = MarksFile(plan.out / "marks.csv", plan.rubric.human)  # before hours of work: it may hold mistakes
     data.load(plan.setting.data)  # says what it is, and fails here if it does
     store = _Store(plan)
+    todo = [path for path in zips if store.read(path) is None]
     try:
-        _measure_all(plan, store, zips)
+        with progress_bar(total=len(zips), initial=len(zips) - len(todo), unit="zip", desc="grading") as bar:
+            for path, facts in measured(todo, plan.setting, plan.jobs, plan.seconds, store.report):
+                store.keep(path, facts)
+                bar.update()
     finally:
         results = _write(plan, store, zips, book)
     return results
@@ -88,7 +85,7 @@ def grade(plan):
 
 
 class _Store:
-    """The facts that were measured, below `out/.measured`: a file for each zip and each way of measuring it."""
+    """The facts that were measured, below `out/.measured`: a file for each zip, by name and bytes, and each way of measuring it."""
 
     def __init__(self, plan):
         self.folder = plan.out / ".measured"
@@ -101,9 +98,7 @@ class _Store:
         """The `Facts` about the zip at `path`; None if they have to be measured."""
         if path not in self.known and not self.again:
             with suppress(OSError, ValueError, TypeError, KeyError):
-                facts = Facts.from_dict(json.loads(self._file(path).read_bytes()))
-                facts.zip = shown(path.name)  # the same bytes may be handed in under two names
-                self.known[path] = facts
+                self.known[path] = Facts.from_dict(json.loads(self._file(path).read_bytes()))
         return self.known.get(path)
 
     def keep(self, path, facts):
@@ -116,7 +111,8 @@ class _Store:
         return self._file(path).with_suffix(".pdf")
 
     def _file(self, path):
-        return self.folder / f"{hashlib.sha256(f'{digest(path)} {self.way}'.encode()).hexdigest()[:32]}.json"
+        said = f"{digest(path)} {path.name} {self.way}".encode(errors="surrogateescape")  # a name on disk may be any bytes
+        return self.folder / f"{hashlib.sha256(said).hexdigest()[:32]}.json"
 
 
 def _code():
@@ -131,105 +127,18 @@ def _way(setting, code):
     return hashlib.sha256(repr([*said, type(setting.box).__name__, setting.box.limits, code]).encode()).hexdigest()
 
 
-# --- measuring, side by side --------------------------------------------------------------------
-
-
-def _measure_all(plan, store, zips):
-    waiting, done = queue.SimpleQueue(), queue.SimpleQueue()
-    todo = [path for path in zips if store.read(path) is None]
-    for path in todo:
-        waiting.put(path)
-    for _ in range(min(plan.jobs, len(todo))):
-        threading.Thread(target=_serve, args=(plan, store, waiting, done), daemon=True).start()
-    with progress_bar(total=len(zips), initial=len(zips) - len(todo), unit="zip", desc="grading") as bar:
-        for _ in todo:
-            path, facts = done.get()
-            if isinstance(facts, BaseException):
-                raise facts
-            store.keep(path, facts)
-            bar.update()
-
-
-def _serve(plan, store, waiting, done):
-    """Measure what is waiting, in a process that is replaced when it ends or takes too long."""
-    path = worker = None
-    try:
-        while True:
-            path = waiting.get_nowait()
-            worker = worker or _Worker(plan.setting)
-            facts = worker.measure(path, store.report(path), plan.seconds)
-            if facts is None:
-                facts, worker = _failed(path, worker.end(plan.seconds)), None
-            done.put((path, facts))
-    except queue.Empty:
-        pass
-    except BaseException as error:  # whoever waits has to hear of it
-        done.put((path, error))
-    if worker:
-        worker.end(0)
-
-
-class _Worker:
-    """A process that measures one submission after another."""
-
-    def __init__(self, setting):
-        context = multiprocessing.get_context("spawn")  # what has threads, as PyTorch has, must not be forked
-        self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=_work, args=(theirs, setting), daemon=True)
-        self.process.start()
-        theirs.close()
-
-    def measure(self, path, report, seconds):
-        """The `Facts`, or the `LabkitError` that ends all; None if the process has ended or takes longer."""
-        try:
-            self.pipe.send((path, report))
-            return self.pipe.recv() if self.pipe.poll(seconds) else None
-        except (EOFError, OSError):
-            return None
-
-    def end(self, seconds):
-        """End the process; returns why it came to no answer."""
-        self.process.join(0.2)  # where it is ending by itself
-        code = self.process.exitcode
-        self.process.kill()
-        self.process.join()
-        self.pipe.close()
-        if code is None:
-            return f"it took longer than {seconds:g} seconds"
-        return f"the process that graded it ended ({signal.Signals(-code).name if code < 0 else f'status {code}'})"
-
-
-def _work(pipe, setting):
-    """In the process: measure what comes through the pipe."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that waits for this one
-    torch.set_num_threads(1)  # there are as many of these as processors
-    with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere), suppress(EOFError):
-        while True:
-            path, report = pipe.recv()
-            try:
-                pipe.send(measure(path, setting, report))
-            except LabkitError as error:
-                pipe.send(LabkitError(str(error)))
-            except Exception as error:  # a fault of labkit's own that this submission brought to light
-                pipe.send(_failed(path, f"{type(error).__name__}: {shown(error, 300)}"))
-
-
-def _failed(path, reason):
-    return Facts(student_of(path), shown(path.name), digest(path), failed=reason)
-
-
 # --- writing ------------------------------------------------------------------------------------
 
 
 def _write(plan, store, zips, book):
     """Points, pages and tables from the facts that there are; returns the `Result`s."""
-    measured = {path: facts for path in zips if (facts := store.known.get(path))}
-    hints = similar.hints(list(measured.values()), own_answers(plan.notebooks))
-    names = _names(measured)
+    found = {path: facts for path in zips if (facts := store.known.get(path))}
+    hints = similar.hints(list(found.values()), own_answers(plan.notebooks))
+    names = _names(found)
     results = []
-    for number, (path, facts) in enumerate(measured.items()):
+    for number, (path, facts) in enumerate(found.items()):
         marks = book.of(facts.student)
-        twins = [other for other in measured if other != path and measured[other].student == facts.student]
+        twins = [other for other in found if other != path and found[other].student == facts.student]
         flags = (*(f"{shown(other.name)} is a submission of {facts.student}, too" for other in twins), *rubric.flags(facts))
         parts, report = rubric.fill(plan.rubric, facts, marks.points), _publish(store.report(path), plan.out, names[path]) if facts.report else ""
         page = f"students/{names[path]}.html"
@@ -252,10 +161,10 @@ def _write_pages(plan, store, results):
     archive.write_file(path, json.dumps(now))
 
 
-def _names(measured):
+def _names(found):
     """{path: a name for its pages}: the student's id, with a number where he handed in more than once."""
     seen, names = Counter(), {}
-    for path, facts in measured.items():
+    for path, facts in found.items():
         seen[facts.student.lower()] += 1  # some file systems know no capitals
         number, name = seen[facts.student.lower()], f"{facts.student}_" if _DEVICE.fullmatch(facts.student) else facts.student
         names[path] = name if number == 1 else f"{name}.{number}"

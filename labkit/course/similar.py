@@ -23,9 +23,9 @@ from labkit.course.answers import NO_PYTHON, answer_sources, lines, own_answers,
 __all__ = ["answer_sources", "hints", "own_answers"]
 
 ALIKE = 0.9  # below it, a human would not see a copy
-MARGIN = 20  # tokens that a pair shares beyond what is usual
+MARGIN = 2.2  # times the root of the number of tokens: what a pair shares beyond what is usual. Sums of independent choices spread so
 FEW = 4  # different answers; of fewer, nothing is usual
-NEAR = 0.7  # taken for the likeness of neighbours where there are few
+NEAR = 0.75  # taken for the likeness of neighbours where there are few
 MOST_CHARACTERS = 40_000  # of an answer; what comes after is not compared
 MOST_TOKENS = 2_000  # likewise; the longest answer of the course has 250, all of them together have 1,700
 MOST_NAMES = 8  # in a sentence
@@ -140,7 +140,7 @@ def _normalized(module):
     nodes = list(ast.walk(module))
     for node in nodes:
         if isinstance(body := getattr(node, "body", None), list):
-            node.body = [part for part in body if not _is_text(part)] or [ast.Pass()]
+            node.body = [part for part in body if not _is_text(part)]
     chosen = {_name(node) for node in nodes if not isinstance(getattr(node, "ctx", None), ast.Load)} - {None}
     for node in nodes:
         if (name := _name(node)) in chosen:
@@ -203,7 +203,7 @@ class _Likeness:
     def worth(self, place):
         """Of each entry whether it and the one at `place` have enough in common for a hint."""
         both = (self.lengths[self.places[place]] + self.lengths[self.places]) / 2
-        return (self.of(place) >= ALIKE) & ((self.of(place) - self.near) * both >= MARGIN)
+        return (self.of(place) >= ALIKE) & ((self.of(place) - self.near) * both > MARGIN * np.sqrt(both))
 
 
 def _encoded(sequences):
