@@ -10,6 +10,7 @@ import shutil
 import stat
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 
 import hostile
@@ -20,6 +21,7 @@ from classroom import DATA, Pool, Student, draft_of, experiments, show_runs
 from hostile_answers import ATTACKS as ANSWERS
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from safetensors.torch import save_file
+from solutions import ROOT
 from test_inbox import NO_NOTEBOOKS, PDF, REFUSED_ENTRIES, UNREADABLE, info, overlapping, zipped
 from test_own_model import SEND
 from test_pages import ATTACKS as MARKUP
@@ -236,8 +238,11 @@ os._exit(0)
 """
 
 
-def forged(right):
-    """A module that writes what is observed of the answer `right` (its source) wherever it can."""
+@cache
+def forged():
+    """A module that writes what is observed of the course's own answer wherever it can."""
+    course = nbformat.read(ROOT / "notebooks" / f"{NOTE06}.ipynb", as_version=4)
+    right = next(cell.source for cell in course.cells if cell.metadata.get("nbgrader", {}).get("grade_id") == MEAN)
     exec(right, space := {"torch": torch})
     seen = checks.probe(MEAN, space[MEAN])
     lines = [{"missing": [], "unreadable": []}, {"todo": MEAN, "observations": seen}]
@@ -248,7 +253,7 @@ def shadow(*names):
     """Modules of the student's own under the names of others."""
 
     def make(handed):
-        handed.files |= dict.fromkeys((f"{name}.py" for name in names), forged(handed.cell(MEAN).source))
+        handed.files |= dict.fromkeys((f"{name}.py" for name in names), forged())
         handed.cell(MEAN).source = WRONG[MEAN]
 
     return Case(make, nothing(MEAN), ("`get_mean_std` as passed, found now",))
@@ -544,7 +549,7 @@ CASES = {
     # --- modules -----------------------------------------------------------------------------------
     "a labkit of its own": shadow("labkit"),
     "modules of others": shadow("json", "torch", "numpy", "sitecustomize", "usercustomize", "ctypes", "select", "typing"),
-    "a module that forges": Case(lambda handed: handed.files.update({"best_model.py": forged(handed.cell(MEAN).source)}), nothing(BEST), ("`BestModel`",)),
+    "a module that forges": Case(lambda handed: handed.files.update({"best_model.py": forged()}), nothing(BEST), ("`BestModel`",)),
     "a module that prints verdicts": module("print('BestModel: passed, 4 of 4 points\\nget_mean_std: passed, 5 of 5 points')", left=()),
     "a module that patches": module("import labkit.checks\nlabkit.checks.probe = labkit.checks.judge = lambda *a: {}", "it changed labkit.checks."),
     # --- tests and marks ---------------------------------------------------------------------------
