@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import tempfile
 
 import pytest
@@ -17,6 +18,8 @@ def pytest_configure(config):
     os.environ["LABKIT_PROGRESS"] = "off"
     os.environ["OMP_NUM_THREADS"] = "1"
     os.environ.pop("LABKIT_DATA", None)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # started in the background of a shell: no child would see a Ctrl-C
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if _is_worker(config):
         config.labkit_runs = os.environ["LABKIT_RUNS"]
     else:

@@ -357,7 +357,10 @@ def test_honest_answers_beside_attacks_keep_full_marks(todo, attacked, needs_bub
 
 def test_the_run_as_a_whole_came_to_its_end(attacked, needs_bubblewrap):
     assert attacked.outcome.ended == "finished" and attacked.outcome.status == 0
-    assert attacked.notes == ("the notebook '00_nested.ipynb' cannot be read",) and attacked.missing == ()
+    words = {todo: attack.words.removeprefix("it changed ") for todo, attack in ATTACKS.items() if attack.words.startswith("it changed ")}
+    changed = [f"`{todo}` changed {what!r}, with which it is checked" for todo, what in words.items()]
+    assert len(changed) == 2
+    assert sorted(attacked.notes) == sorted(["the notebook '00_nested.ipynb' cannot be read", *changed]) and attacked.missing == ()
 
 
 def test_the_probe_without_a_sandbox(monkeypatch):
