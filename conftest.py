@@ -7,6 +7,8 @@ import tempfile
 
 import pytest
 
+LONG = ("test_hostile_class", "test_grade", "test_study", "test_kit", "test_nbgrader")
+
 
 def pytest_configure(config):
     """Run the notebooks small, silent and from an empty run store, so that what is compared was really trained.
@@ -24,6 +26,11 @@ def pytest_configure(config):
         config.labkit_runs = os.environ["LABKIT_RUNS"]
     else:
         os.environ["LABKIT_RUNS"] = config.labkit_runs = tempfile.mkdtemp(prefix="labkit-test-runs-")
+
+
+def pytest_collection_modifyitems(items):
+    """The notebooks, then the tests that take minutes: at the end no process is to wait for another one that has just begun with these."""
+    items.sort(key=lambda item: (item.path.suffix != ".ipynb", item.path.stem not in LONG))
 
 
 @pytest.hookimpl(optionalhook=True)  # only where xdist is at work

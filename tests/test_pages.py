@@ -262,9 +262,7 @@ def test_bins_hold_every_student():
 
 def spoiled(text):
     """A result in which every text that a submission can have a hand in is `text`."""
-    run = RunFacts(
-        text, text, [text], text, True, history(3), [(text, text)], 0.9, 0.5, "differs", text, text
-    )
+    run = RunFacts(text, text, [text], text, True, history(3), [(text, text)], 0.9, 0.5, "differs", text, text)
     finding = {"name": text, "message": text, "points": 0.0, "of": 5.0}
     facts = Facts(
         text, text, text, [(text, text)], {text: finding}, {text: text}, {text: text}, {text: NotebookFacts([(text, text)], [text])}, {text: run}, 1000, text
