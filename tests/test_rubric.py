@@ -94,14 +94,25 @@ def test_records_that_are_missing_or_damaged_do_not_count(facts):
 
 
 @pytest.mark.parametrize(
-    "change", [{"verdict": "differs", "sentence": "claims too much"}, {"contradictions": [("loss", "too small")]}], ids=["claim", "record"]
+    "change, said",
+    [
+        ({"verdict": "differs", "sentence": "run 063 claims too much"}, "run 063 claims too much"),
+        ({"contradictions": [("loss", "it is too small")]}, "run 063 says what cannot be: it is too small"),
+    ],
+    ids=["claim", "record"],
 )
-def test_one_record_that_was_made_up_costs_all_evidence_of_its_notebook_and_no_other(facts, change):
+def test_one_record_that_was_made_up_costs_all_evidence_of_its_notebook_and_no_other(facts, change, said):
     before = points(facts)
     facts.runs["063"] = dataclasses.replace(facts.runs["063"], **change)
-    assert evidence(facts).points == 0 and "run 063: " in evidence(facts).why[0]
+    assert evidence(facts).points == 0 and evidence(facts).why == (said,)
     assert points(facts) == before | {"normalization": 4}
-    assert flags(facts)[0].startswith("run 063 says what cannot be")
+    assert flags(facts) == (said,)
+
+
+def test_a_damaged_record_is_said_after_those_that_were_made_up(facts):
+    for key, kind in {"061": "seal", "063": "time"}.items():
+        facts.runs[key] = dataclasses.replace(facts.runs[key], contradictions=[(kind, "a reason")])
+    assert flags(facts) == ("run 063 says what cannot be: a reason", "run 061 is damaged: a reason")
 
 
 @pytest.mark.parametrize("measured, given", [(0.951, 10), (0.9001, 10), (0.9, 6), (0.8001, 6), (0.8, 0), (0.1, 0)])
@@ -117,7 +128,8 @@ def test_a_record_that_cannot_be_true_gives_no_accuracy(facts):
     for number in range(2, 6):
         facts.runs[f"13{number}"] = run(f"13{number}", BEST, measured=0.85)
     item = fill(load(), facts, {})[5].items[0]
-    assert item.points == 10 and "run 131 reaches" in item.why[-1] and item.why[0] == "run 130 does not count: it is that of another run"
+    assert item.points == 10 and "run 131 reaches" in item.why[-1]
+    assert item.why[0] == "run 130 says what cannot be: it is that of another run; it does not count"
 
 
 def test_the_best_run_counts_unless_it_starts_from_other_weights(facts):

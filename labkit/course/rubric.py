@@ -235,7 +235,7 @@ def _fill_evidence(rule, facts, marks):
     notebook = facts.notebooks[name]
     runs = [facts.runs[key] for key in notebook.runs if key in facts.runs]
     if forged := [run for run in runs if is_forged(run)]:
-        return Item("evidence", name, 0.0, rule.of, tuple(f"run {run.key}: {_against(run)}" for run in forged))
+        return Item("evidence", name, 0.0, rule.of, tuple(map(_against, forged)))
     unclean = [sentence for kind, sentence in notebook.faults if kind in _UNCLEAN]
     sound = sum(run.sound for run in runs)
     executed, kept = not unclean, min(sound / needed, 1.0) if needed else 1.0
@@ -255,8 +255,10 @@ def is_impossible(run):
 
 
 def _against(run):
-    sentences = [sentence for _, sentence in run.contradictions] + [run.sentence] * (run.verdict == "differs")
-    return "; ".join(sentences)
+    """What speaks against a run, in a sentence."""
+    found = "; ".join(sentence for _, sentence in run.contradictions)
+    what = "says what cannot be" if is_impossible(run) else "is damaged"
+    return "; ".join([f"run {run.key} {what}: {found}"] * bool(found) + [run.sentence] * (run.verdict == "differs"))
 
 
 def _fill_accuracy(rule, facts, marks):
@@ -265,7 +267,7 @@ def _fill_accuracy(rule, facts, marks):
     runs = [facts.runs[key] for key in cited if key in facts.runs]
     allowed = [run for run in runs if run.init in start and run.measured is not None and not is_impossible(run)]
     why = [f"run {run.key} starts from {run.init}, which does not count" for run in runs if run.init not in start]
-    why += [f"run {run.key} does not count: {_against(run)}" for run in runs if is_impossible(run)]
+    why += [f"{_against(run)}; it does not count" for run in runs if is_impossible(run)]
     if not allowed:
         return Item("accuracy", name, 0.0, rule.of, (*why, f"no run that {name} cites could be measured"))
     best = max(allowed, key=lambda run: run.measured)
@@ -291,9 +293,8 @@ _FILLED = {"checks": _fill_checks, "evidence": _fill_evidence, "accuracy": _fill
 def flags(facts):
     """Sentences on what a person should look at, the gravest first."""
     found = [f"it was not graded: {facts.failed}"] if facts.failed else []
-    runs = list(facts.runs.values())
-    found += [f"run {run.key} says what cannot be: {_against(run)}" for run in runs if is_forged(run)]
-    found += [f"run {run.key}: {_against(run)}" for run in runs if run.contradictions and not is_forged(run)]
+    runs = sorted(facts.runs.values(), key=is_forged, reverse=True)
+    found += [_against(run) for run in runs if run.contradictions or run.verdict == "differs"]
     found += [run.sentence for run in runs if run.verdict == "not measured"]
     found += [f"`{name}`: {finding['message']}" for name, finding in facts.findings.items() if finding["name"] == "reference"]
     found += [f"{name}: {sentence}" for name, notebook in facts.notebooks.items() for kind, sentence in notebook.faults if kind in _DOUBTFUL]
