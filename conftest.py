@@ -44,6 +44,7 @@ def pytest_xdist_make_scheduler(config, log):
         def _split_scope(self, nodeid):
             return nodeid if "test_kit.py::test_stubs" in nodeid else nodeid.partition("::")[0]
 
+    config.option.loadscopereorder = False  # it would begin with the files of many tests, which are quick ones
     return Scheduling(config, log)
 
 
