@@ -199,8 +199,7 @@ def _answer_code(notebook, answers):
 
 def _not_yet(answer):
     """The first line of what `check` prints."""
-    of = checks.judge(answer.todo, {}).of
-    return f"{answer.todo}: not yet, 0 of {of:g} points [{answer.finding}]\n"
+    return f"{answer.todo}: not yet, 0 of {checks.points(answer.todo):g} points [{answer.finding}]\n"
 
 
 def _answer_questions(notebook, accuracy):

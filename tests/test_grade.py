@@ -16,6 +16,7 @@ import pytest
 from classroom import DATA, open_answer, plan, write_submission
 from sentences import one_sentence
 from solutions import ROOT
+from waiting import wait_until
 
 from labkit import cli
 from labkit.course import grade, measure, rebuild, rubric, workers
@@ -202,18 +203,10 @@ def test_two_zips_of_one_student_are_both_graded_and_flagged(graded, submissions
 # --- what is killed -------------------------------------------------------------------------------
 
 
-def wait_for(condition, seconds=120):
-    end = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < end
-        time.sleep(0.05)
-    return found
-
-
 def test_what_was_measured_before_kill_9_is_kept_and_the_grades_are_the_same(graded, submissions, course, tmp_path):
     words = arguments(submissions[0], course, tmp_path, "--jobs", "1", *box_options())
     process = subprocess.Popen([sys.executable, "-m", "labkit.cli", *words], stdout=subprocess.DEVNULL, start_new_session=True)
-    first = wait_for(lambda: list((tmp_path / ".measured").glob("*.json")))[0]
+    first = wait_until(lambda: list((tmp_path / ".measured").glob("*.json")), seconds=120)[0]
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     kept = first.stat().st_mtime_ns

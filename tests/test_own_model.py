@@ -139,7 +139,7 @@ def test_printing_and_a_thread_that_stays_keep_nothing_up(folder, box):
 def test_modules_with_names_of_pythons_own_are_in_nobodys_way(folder, box):
     """Those of the student come first for the student alone, and where the file lies in the record's words is not looked at."""
     modules = sources() | dict.fromkeys(("json.py", "numpy.py", "torch.py", "labkit.py", "sitecustomize.py"), "raise RuntimeError('taken')")
-    experiment = read(folder / "experiment.json") | {"model": "/home/student/best_model.py:BestModel"}
+    experiment = read(folder / "experiment.json") | {"model": "/elsewhere/best_model.py:BestModel"}
     (folder / "experiment.json").write_text(json.dumps(experiment))
     agrees(measure(folder, box, modules), folder)
 

@@ -20,6 +20,7 @@ import pytest
 import torch
 from interrupting import interrupt
 from sentences import one_sentence
+from waiting import wait_until
 
 from labkit.experiment import Experiment
 from labkit.runs import RunStore, cited, run
@@ -59,13 +60,6 @@ def say(function, *args, **options):
     """What `function` returns, and what it prints."""
     with redirect_stdout(io.StringIO()) as out:
         return function(*args, **options), out.getvalue()
-
-
-def wait_until(condition, seconds=90):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, f"still not after {seconds} seconds"
-        time.sleep(0.02)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from labkit.checks import best, distillation, images, loops, models, reset, sche
 from labkit.checks.todo import Finding
 from labkit.errors import accepted
 
-__all__ = ["Finding", "check", "judge", "names", "probe"]
+__all__ = ["Finding", "check", "judge", "names", "points", "probe"]
 
 _LESSON = (
     models.REPLACE_HEAD,
@@ -39,6 +39,11 @@ _TODOS = {todo.name: todo for todo in _LESSON}
 def names():
     """The names of all exercises that can be checked."""
     return list(_TODOS)
+
+
+def points(todo):
+    """How many points an exercise has."""
+    return _find(todo).points
 
 
 def probe(todo, answer):

@@ -42,7 +42,7 @@ def examine(folder):
                     yield Standing(todo, path.stem, _judge(answer))
     for todo in missing:
         message = f'no notebook has a cell `check("{todo}", …)`; take the cell from the kit again'
-        yield Standing(todo, "", Finding("not_found", message, 0, checks.judge(todo, {}).of))
+        yield Standing(todo, "", Finding("not_found", message, 0, checks.points(todo)))
 
 
 def _readable_answers(path):

@@ -6,6 +6,8 @@ Every text in it may come from the submission: whoever writes it into a page or 
 import dataclasses
 from dataclasses import dataclass, field
 
+from labkit import checks
+
 
 @dataclass
 class RunFacts:
@@ -42,6 +44,11 @@ class NotebookFacts:
 
     faults: list = field(default_factory=list)
     runs: list = field(default_factory=list)
+
+
+def not_found(todo):
+    """The `Finding` for an exercise that is in no notebook."""
+    return checks.Finding("not_found", "no notebook that was handed in holds it", 0, checks.points(todo))
 
 
 @dataclass

@@ -60,8 +60,12 @@ def _is_zip(path):
 
 def left_out(folder):
     """What else looks like a submission."""
-    files = [path for path in folder.rglob("*") if path.suffix.lower() in _OTHERS and path.is_file()]
-    return sorted([*files, *(path for path in folder.rglob("*") if path.suffix.lower() == ".zip" and not _is_zip(path))])
+    return sorted(path for path in folder.rglob("*") if _is_no_zip(path))
+
+
+def _is_no_zip(path):
+    ending = path.suffix.lower()
+    return (ending in _OTHERS and path.is_file()) or (ending == ".zip" and not _is_zip(path))
 
 
 def grade(plan):
@@ -92,7 +96,7 @@ class _Store:
         self.code = _code()
         self.way = _way(plan.setting, self.code)
         self.again = plan.again
-        self.known = {}
+        self.known, self.files = {}, {}
 
     def read(self, path):
         """The `Facts` about the zip at `path`; None if they have to be measured."""
@@ -111,8 +115,10 @@ class _Store:
         return self._file(path).with_suffix(".pdf")
 
     def _file(self, path):
-        said = f"{digest(path)} {path.name} {self.way}".encode(errors="surrogateescape")  # a name on disk may be any bytes
-        return self.folder / f"{hashlib.sha256(said).hexdigest()[:32]}.json"
+        if path not in self.files:  # to read a zip may mean to read hundreds of megabytes
+            said = f"{digest(path)} {path.name} {self.way}".encode(errors="surrogateescape")  # a name on disk may be any bytes
+            self.files[path] = self.folder / f"{hashlib.sha256(said).hexdigest()[:32]}.json"
+        return self.files[path]
 
 
 def _code():

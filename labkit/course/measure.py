@@ -10,10 +10,9 @@ from tempfile import TemporaryDirectory
 import nbformat
 
 from labkit import archive, checks, data, models
-from labkit.checks.todo import Finding
 from labkit.course import evidence, inbox, record, weights
 from labkit.course.answers import answer_sources
-from labkit.course.facts import Facts, NotebookFacts, RunFacts
+from labkit.course.facts import Facts, NotebookFacts, RunFacts, not_found
 from labkit.course.observe import SECONDS, Observed, observe
 from labkit.course.own_model import in_sandbox
 from labkit.course.rebuild import rebuild, written_answers
@@ -103,7 +102,7 @@ class _Measuring:
         self.facts.notes += [("sandbox", sentence) for sentence in observed.notes]
         findings = {todo: checks.judge(todo, seen) for todo, seen in observed.observations.items()}
         for todo in observed.missing:
-            findings[todo] = Finding("not_found", "no notebook that was handed in holds it", 0, checks.judge(todo, {}).of)
+            findings[todo] = not_found(todo)
         self.findings = {todo: findings[todo] for todo in checks.names() if todo in findings}
         self.facts.findings = {todo: asdict(finding) for todo, finding in self.findings.items()}
 
@@ -129,14 +128,15 @@ class _Measuring:
             first = clocks.setdefault(run.clock or key, key)
             if first != key:
                 run.contradictions.append(("copy", f"its epochs ended at the same times as those of run {first}, of which it is a copy"))
-            first, deciding = histories.setdefault(repr(run.history or key), (key, _deciding(self.submission.runs[key])))
-            if first != key and deciding != _deciding(self.submission.runs[key]):
+            deciding = _deciding(self.submission.runs[key])
+            first, others = histories.setdefault(repr(run.history or key), (key, deciding))
+            if first != key and others != deciding:
                 run.contradictions.append(("copy", f"its history is that of run {first}, an experiment that must give other numbers"))
 
     def _note_other_images(self):
         """Of runs that are not measured, nothing else would tell that they come from an easier lab."""
         ours = data.load(self.setting.data).test.digest
-        others = [key for key, folder in self.submission.runs.items() if _test_digest(folder) != ours]
+        others = [key for key, folder in self.submission.runs.items() if record.digest_of_test_images(folder) != ours]
         if others:
             more = f" and {len(others) - 10} more" if len(others) > 10 else ""
             self.facts.notes.append(("odd", f"the test images of {self.setting.data} are not those of run {', '.join(others[:10])}{more}"))
@@ -215,12 +215,6 @@ def _deciding(folder):
     with suppress(Refused):
         experiment = record.read_claim(folder).experiment
         return [getattr(experiment, name) for name in _DECIDING]
-
-
-def _test_digest(folder):
-    """The digest of the test images that a record speaks of, None if it names none."""
-    with suppress(Refused):
-        return record.read_session(folder).get("test_digest")
 
 
 def _clock(folder):

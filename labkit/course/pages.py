@@ -17,9 +17,9 @@ from urllib.parse import quote
 import jinja2
 from markupsafe import Markup, escape
 
+from labkit import archive
 from labkit.course import figures
 from labkit.course.untrusted import in_bytes, shown
-from labkit.errors import LabkitError
 from labkit.plots import COLORS, PARTS
 
 _MOST_CURVES = 12
@@ -64,17 +64,10 @@ def write_index(results, folder, about):
 
 
 def _write(folder, page, template, script="", **content):
-    """Fill `template`; at every moment the page is the old one or the whole new one."""
-    style, path = _own("pages.css"), folder / page
+    style = _own("pages.css")
     link = partial(_link, start=posixpath.dirname(page))
     text = _templates().get_template(template).render(style=style, script=script, policy=_policy(style, script), link=link, **content)
-    part = path.with_name(path.name + ".part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(text, encoding="utf-8", newline="\n")
-        part.replace(path)
-    except OSError as error:
-        raise LabkitError(f"cannot write {path} ({error.strerror or error}); name another place with --out") from error
+    archive.write_file(folder / page, text)
 
 
 @cache

@@ -1,12 +1,12 @@
 """A submitted notebook with the course's own checks in it: what a student did to them, or to marks, tags and points, has no say."""
 
-import ast
 from dataclasses import dataclass
 from pathlib import Path
 
 from nbformat.v4 import new_code_cell, new_notebook
 
 from labkit.checks import notebook as reading
+from labkit.course.answers import tree
 from labkit.notebooks import LESSONS, find
 
 
@@ -108,11 +108,10 @@ def _without_checks(cell):
 
 def _check_spans(source):
     """The (start, end) of these calls, in bytes."""
-    try:
-        body = ast.parse(source).body
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+    module = tree(source)
+    if module is None:
         return []
     starts = [0]
     for line in source.encode().splitlines(keepends=True):
         starts.append(starts[-1] + len(line))
-    return [(starts[node.lineno - 1] + node.col_offset, starts[node.end_lineno - 1] + node.end_col_offset) for node in body if reading.check_call(node)]
+    return [(starts[node.lineno - 1] + node.col_offset, starts[node.end_lineno - 1] + node.end_col_offset) for node in module.body if reading.check_call(node)]

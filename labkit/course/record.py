@@ -3,6 +3,7 @@
 import itertools
 import math
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -71,6 +72,12 @@ def read_session(folder):
     if not sessions or not isinstance(sessions[-1], dict):
         raise Refused("environment.json names no session")
     return sessions[-1]
+
+
+def digest_of_test_images(folder):
+    """The digest of the test images that a record speaks of, None if it names none."""
+    with suppress(Refused):
+        return read_session(folder).get("test_digest")
 
 
 def read_history(folder):

@@ -2,11 +2,11 @@
 
 import math
 import tomllib
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib import resources
 
 from labkit import checks
-from labkit.course.facts import Facts
+from labkit.course.facts import Facts, not_found
 from labkit.errors import LabkitError, accepted
 
 _KINDS = {"checks": {"checks"}, "evidence": {"evidence", "runs"}, "accuracy": {"accuracy", "notebook", "start"}, "human": {"human"}}
@@ -14,7 +14,6 @@ _UNCLEAN = ("open", "order", "error", "output")  # faults of a notebook that was
 _ACCIDENTS = ("unreadable", "seal")  # contradictions that a lost file or another end of line makes, too
 _DOUBTFUL = ("printed", "verdict", "edited")  # faults of a notebook that no slip makes
 _SERIOUS = ("sandbox", "refused", "odd", "ambiguous")  # notes on a zip
-_NO_CHECKS = {"name": "not_found", "message": "no notebook that was handed in holds it"}
 
 
 @dataclass(frozen=True)
@@ -217,7 +216,7 @@ def fill(rubric, facts, marks):
 
 def _fill_checks(rule, facts, marks):
     names = rule.settings["checks"]
-    found = {name: facts.findings.get(name) or _NO_CHECKS | {"points": 0, "of": checks.judge(name, {}).of} for name in names}
+    found = {name: facts.findings.get(name) or asdict(not_found(name)) for name in names}
     share = sum(finding["points"] for finding in found.values()) / sum(finding["of"] for finding in found.values())
     why = tuple(_checked(name, finding) for name, finding in found.items())
     return Item("checks", ", ".join(names), _points(rule, share), rule.of, why)

@@ -16,7 +16,7 @@ from safetensors import safe_open
 
 from labkit import data, engine, models
 from labkit.course.inbox import WEIGHT_FILES
-from labkit.course.record import number, read_claim, read_result, read_session
+from labkit.course.record import digest_of_test_images, number, read_claim, read_result
 from labkit.course.untrusted import LIMITS, Archive, Refused, in_bytes, shown
 from labkit.device import resolve
 from labkit.errors import LabkitError
@@ -99,11 +99,7 @@ def _compare(key, claimed, measured, splits, tolerance, remarks):
 
 def _on_other_images(folder, claim, splits, dataset):
     """What the reader of a difference should know about the data that the claim was made on."""
-    try:
-        digest = read_session(folder).get("test_digest")
-    except Refused:
-        digest = None
-    if digest == splits.test.digest:
+    if digest_of_test_images(folder) == splits.test.digest:
         return []
     return [f"the record speaks of other test images, those of {claim.data}" if claim.data != dataset else "the record speaks of other test images"]
 
