@@ -1,5 +1,6 @@
 """What every kernel and every test of this repository sees of its environment."""
 
+import gc
 import os
 import shutil
 import signal
@@ -31,6 +32,11 @@ def pytest_configure(config):
 def pytest_collection_modifyitems(items):
     """The notebooks, then the tests that take minutes: at the end no process is to wait for another one that has just begun with these."""
     items.sort(key=lambda item: (item.path.suffix != ".ipynb", item.path.stem not in LONG))
+
+
+def pytest_collection_finish():
+    """What is imported by now stays: the collector need not walk through it again and again."""
+    gc.freeze()
 
 
 @pytest.hookimpl(optionalhook=True)  # only where xdist is at work

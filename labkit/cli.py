@@ -12,6 +12,7 @@ from pathlib import Path
 import labkit
 from labkit.errors import LabkitError
 from labkit.requirements import install
+from labkit.startup import fast_imports
 
 
 def main(argv=None):
@@ -104,22 +105,22 @@ def _doctor(args):
 
 
 def _status(args):
-    with _need("notebooks"):
+    with fast_imports(), _need("notebooks"):
         from labkit.checks import status
     status.show(status.examine(args.notebooks))
     return 0
 
 
 def _submit(args):
-    with _need("notebooks"):
+    with fast_imports(), _need("notebooks"):
         from labkit import submit
-
+    with _need("notebooks"):
         submission = submit.collect(args.id, args.notebooks, args.report, args.limit)  # printing needs nbconvert, too
     return 0 if submit.hand_in(submission, args.out, args.incomplete) else 1
 
 
 def _release(args):
-    with _need("authoring"):
+    with fast_imports(), _need("authoring"):
         from labkit.course import release
     names = release.release(Path(), args.out)
     print(f"{args.out}: {len(names)} files, {args.out.stat().st_size / 1e3:.0f} kB")
@@ -127,7 +128,7 @@ def _release(args):
 
 
 def _grade(args):
-    with _need("grading"):
+    with fast_imports(), _need("grading"):
         from labkit.course import grade, measure, rebuild, rubric
     from labkit.device import resolve
     from labkit.errors import accepted
@@ -152,7 +153,7 @@ def _need(extra):
 
 
 def _run(args):
-    with _need("notebooks"):
+    with fast_imports(), _need("notebooks"):
         from labkit.course import execute, gallery
     executions = []
     for execution in _executed(args, _run_folder(args.out / "runs")):
@@ -166,7 +167,7 @@ def _run(args):
 
 
 def _results(args):
-    with _need("notebooks"):
+    with fast_imports(), _need("notebooks"):
         from labkit.course import results
         from labkit.runs import RunStore
     runs, errors = _run_folder("runs"), 0
@@ -202,7 +203,7 @@ def _executed(args, runs):
     from labkit import data
     from labkit.notebooks import find
 
-    with _need("notebooks"):
+    with fast_imports(), _need("notebooks"):
         from labkit.course import execute
     os.environ["LABKIT_PROFILE"] = args.profile
     data.parse(_data())

@@ -33,6 +33,18 @@ def check():
     missing = [f"{finding.topic} ({finding.found})" for finding in packages() if finding.needed and finding.fix]
     if missing:
         raise _to_install(f"Packages are missing or too old: {', '.join(missing)}")
+    _import_torch()
+
+
+def _import_torch():
+    """Before all others, as it takes longest; and here two versions that do not belong together are seen first."""
+    from labkit.startup import fast_imports
+
+    try:
+        with fast_imports():
+            import torchvision  # noqa: F401
+    except (ImportError, OSError, RuntimeError) as error:
+        raise _to_install(f"PyTorch cannot be imported ({str(error).splitlines()[0]})") from error
 
 
 def _to_install(problem):

@@ -199,6 +199,12 @@ def test_the_first_cell_names_a_package_that_is_too_old(kit):
     assert "Packages are missing or too old: torch (2.3.0, wanted >=2.11)." in shown_by_first_cell(kit, pretend)
 
 
+def test_the_first_cell_says_that_torch_and_torchvision_do_not_fit_together(kit, tmp_path):
+    (tmp_path / "torchvision.py").write_text("raise RuntimeError('operator torchvision::nms does not exist')")
+    shown = shown_by_first_cell(kit, f"import sys; sys.path.insert(0, {str(tmp_path)!r})")
+    assert shown.startswith("PyTorch cannot be imported (operator torchvision::nms does not exist). In a terminal go to") and "Traceback" not in shown
+
+
 def test_an_old_python_is_told_so_before_anything_else(kit):
     pretend = "import sys; sys.version_info = (3, 9, 1); import check_environment"
     result = kit.run(str(kit.python), "-c", pretend, cwd=kit.folder / "notebooks")

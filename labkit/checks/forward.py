@@ -13,11 +13,14 @@ import os
 import sys
 from pathlib import Path
 
-import numpy as np
-import torch
-
-from labkit import models
 from labkit.errors import LabkitError
+from labkit.startup import fast_imports
+
+with fast_imports():
+    import numpy as np
+    import torch
+
+    from labkit import models
 
 TASK, IMAGES = "task.json", "images.npy"
 BATCH = 50  # images at once: larger ones are no faster on one core, and the widest maps of a resnet50 that keeps 32×32 take 52 MB
@@ -44,7 +47,7 @@ def logits(folder):
     """What the network in `folder` says to its images, a float array (N, num_classes); raises `LabkitError` and what the student's code raises."""
     task = json.loads((folder / TASK).read_text())
     images = np.load(folder / IMAGES, mmap_mode="r")  # read as they are needed: they take no memory
-    model = models.build(task["model"], task["num_classes"], stem=task["stem"], dropout=task["dropout"])
+    model = models.build(task["model"], task["num_classes"], stem=task["stem"], dropout=task["dropout"], views=task["views"])
     models.load_weights(model, folder / task["weights"])
     model.eval()
     # The layout in memory is left as it is: a network that was trained on a GPU may rely on it in a `view`.

@@ -9,7 +9,7 @@ from contextlib import redirect_stdout, suppress
 
 import torch
 
-from labkit import data
+from labkit import data, startup
 from labkit.course.facts import Facts
 from labkit.course.inbox import student_of
 from labkit.course.measure import digest, measure
@@ -64,10 +64,11 @@ class _Worker:
     def __init__(self, setting):
         context = multiprocessing.get_context("spawn")  # what has threads, as PyTorch has, must not be forked
         self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=_work, args=(theirs, setting), daemon=True)
+        self.process = context.Process(target=startup.call, args=(__name__, "_work", theirs), daemon=True)
         self.process.start()
         theirs.close()
         with suppress(EOFError, OSError):
+            self.pipe.send(setting)
             self.pipe.recv()  # it is ready: its start costs no submission any time
 
     def measure(self, path, report, seconds):
@@ -90,11 +91,12 @@ class _Worker:
         return f"the process that graded it ended ({signal.Signals(-code).name if code < 0 else f'status {code}'})"
 
 
-def _work(pipe, setting):
+def _work(pipe):
     """In the process: measure what comes through the pipe."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that waits for this one
     torch.set_num_threads(1)  # there are as many of these as processors
     with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere), suppress(EOFError):
+        setting = pipe.recv()
         data.load(setting.data)
         pipe.send("ready")
         while True:

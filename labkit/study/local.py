@@ -18,6 +18,7 @@ from statistics import fmean
 import torch
 from tqdm import tqdm
 
+from labkit import startup
 from labkit.device import describe
 from labkit.errors import LabkitError
 from labkit.study.estimate import Layout
@@ -162,7 +163,7 @@ class _Worker:
     @classmethod
     def start(cls, log):
         ours, theirs = _SPAWN.Pipe()
-        process = _SPAWN.Process(target=_serve, args=(theirs, str(log)), daemon=True)
+        process = _SPAWN.Process(target=startup.call, args=(__name__, "_serve", theirs, str(log)), daemon=True)
         with _ctrl_c_held_back():
             process.start()
         theirs.close()
