@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from labkit import data, models, transforms
+from labkit import data, models, optimizers, transforms
 from labkit.errors import LabkitError, accepted
 from labkit.loops import MONITORS
 from labkit.schedules import SCHEDULES, Schedule
@@ -27,13 +27,16 @@ NORMALIZATIONS = {
 AUGMENTATIONS = {
     "crop": lambda side: transforms.RandomCrop(side, padding=side // 8),
     "flip": lambda side: transforms.RandomHorizontalFlip(),
+    "alternating_flip": lambda side: transforms.AlternatingFlip(),
     "rotate": lambda side: transforms.RandomRotation(15),
     "color": lambda side: transforms.ColorJitter(0.2, 0.2, 0.2, 0.05),
     "noise": lambda side: transforms.GaussianNoise(sigma=0.05),
     "cutout": lambda side: transforms.Cutout(side // 4),
 }
 MAX_TEACHERS = 10  # experiments in one record, each the teacher of the one before
-OPTIMIZERS = ("adam", "adamw", "sgd")
+OPTIMIZERS = ("adam", "adamw", "sgd", "muon")
+# Fields that came later, left out of a record where they change nothing: so older records keep their keys.
+_LATER = ("skew", "teacher", "temperature", "alpha", "whiten", "lookahead", "views")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +52,8 @@ class Experiment:
     "IMAGENET1K_V1", or a path. normalization: one of `NORMALIZATIONS`. augmentation: names from `AUGMENTATIONS`,
     in order. schedule, step_size, gamma: see `Schedule`. patience: epochs without improvement before stopping.
     teacher: the experiment of the network to distil from, with temperature and alpha as in `labkit.distill`.
+    whiten: see `labkit.models.whiten`. lookahead: see `labkit.optimizers`. views: looks at an image where it is evaluated,
+    see `labkit.models.Views`.
 
     Raises `LabkitError` for a value that makes no sense.
     """
@@ -78,6 +83,9 @@ class Experiment:
     teacher: "Experiment | None" = None
     temperature: float = 4.0
     alpha: float = 0.9
+    whiten: bool = False
+    lookahead: bool = False
+    views: int = 1
     data_seed: int = 0
     seed: int = 0
 
@@ -91,6 +99,7 @@ class Experiment:
         accepted("optimizer", self.optimizer, OPTIMIZERS)
         accepted("schedule", self.schedule, SCHEDULES)
         accepted("monitor", self.monitor, MONITORS)
+        accepted("views", self.views, models.VIEWS)
         for name in self.augmentation:
             accepted("augmentation", name, AUGMENTATIONS)
         self._check_numbers()
@@ -102,6 +111,8 @@ class Experiment:
             if not _is_number(value, whole=field.type is int):
                 raise LabkitError(f"{field.name} must be a {'whole ' if field.type is int else ''}number, not {value!r}")
             object.__setattr__(self, field.name, field.type(value))
+        if field.type is bool and not isinstance(value, bool):
+            raise LabkitError(f"{field.name} must be True or False, not {value!r}")
         if field.type is str:
             if not isinstance(value, (str, os.PathLike)):
                 raise LabkitError(f"{field.name} must be a name, not {value!r}")
@@ -150,8 +161,9 @@ class Experiment:
 
     def to_dict(self):
         """All fields that have a say in this experiment, and the schema version, ready for JSON."""
-        # What came later is left out where it changes nothing, so that older records keep their keys.
-        silent = (() if self.skew else ("skew",)) + (() if self.teacher else ("teacher", "temperature", "alpha"))
+        silent = [name for name in _LATER if getattr(self, name) == getattr(Experiment, name)]
+        if self.teacher:
+            silent = [name for name in silent if name not in ("temperature", "alpha")]
         return {"schema": SCHEMA} | {field.name: _plain(getattr(self, field.name)) for field in fields(self) if field.name not in silent}
 
     @property
@@ -225,12 +237,19 @@ class Experiment:
         """SHA-256 of the file of a model of one's own, None for labkit's models or if the file is not here."""
         return _file_digest(models.own_file(self.model))
 
-    def build_model(self, num_classes):
-        """The network before its first update."""
-        weights = None if self.init == "random" else self.init
-        return models.build(self.model, num_classes, weights, self.stem, self.dropout)
+    def build_model(self, num_classes, untrained=False):
+        """The network before its first update; `untrained` leaves it with random weights, whatever `init` names."""
+        weights = None if untrained or self.init == "random" else self.init
+        model = models.build(self.model, num_classes, weights, self.stem, self.dropout, self.views)
+        if self.whiten:
+            models.whitening_layer(model)
+        return model
 
     def build_optimizer(self, model):
+        optimizer = self._optimizer(model)
+        return optimizers.lookahead(optimizer) if self.lookahead else optimizer
+
+    def _optimizer(self, model):
         match self.optimizer:
             case "adam":
                 return torch.optim.Adam(model.parameters(), lr=self.lr, weight_decay=self.weight_decay)
@@ -238,6 +257,8 @@ class Experiment:
                 return torch.optim.AdamW(model.parameters(), lr=self.lr, weight_decay=self.weight_decay)
             case "sgd":
                 return torch.optim.SGD(model.parameters(), lr=self.lr, momentum=self.momentum, weight_decay=self.weight_decay)
+            case "muon":
+                return optimizers.Muon(model, self.lr, self.momentum, self.weight_decay)
 
     def build_schedule(self, steps_per_epoch):
         return Schedule(self.schedule, self.lr, self.epochs, steps_per_epoch, self.step_size, self.gamma)

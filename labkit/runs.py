@@ -34,7 +34,7 @@ from safetensors.torch import load_file, save
 from torch import nn
 
 import labkit
-from labkit import data, engine, models
+from labkit import data, engine, models, transforms
 from labkit.device import describe, resolve
 from labkit.distill import Distiller
 from labkit.errors import LabkitError
@@ -53,6 +53,9 @@ _ORIGIN = {
     "teacher_weights": "with a teacher that has other weights now",
     "code_fingerprint": "with other code than the file of its model holds now",
 }
+
+
+_WHITENED = 5000  # images whose patches are looked at: millions of patches for a dozen directions
 
 
 class DamagedError(LabkitError):
@@ -84,7 +87,7 @@ class Run:
     def model(self, device="cpu"):
         """The network with the weights that were tested, in evaluation mode."""
         with torch.random.fork_rng(devices=()):  # its start weights are random: drawing them must not move the caller's numbers
-            model = models.build(self.experiment.model, self.result["num_classes"], stem=self.experiment.stem, dropout=self.experiment.dropout)
+            model = self.experiment.build_model(self.result["num_classes"], untrained=True)
         model.load_state_dict(load_file(self.path / WEIGHTS))
         return model.to(device).eval()
 
@@ -257,9 +260,16 @@ class _Training:
         self.experiment, self.folder, self.loaders, self.facts = experiment, folder, loaders, facts
         self.num_classes = len(loaders["train"].dataset.classes)
         self.model = experiment.build_model(self.num_classes).to(device)
+        if experiment.whiten:
+            self._whiten()
         self.optimizer = experiment.build_optimizer(self.model)
         self.progress = None
         self.loss_fn = nn.CrossEntropyLoss(label_smoothing=experiment.label_smoothing)
+
+    def _whiten(self):
+        """By training images as they come, without augmentation."""
+        images = self.loaders["train"].dataset.select(torch.arange(min(_WHITENED, len(self.loaders["train"].dataset)))).images
+        models.whiten(self.model, transforms.Normalize(self.facts["mean"], self.facts["std"])(images))
 
     def learn_from(self, teacher):
         """Train on what the network `teacher` says, beside the labels."""

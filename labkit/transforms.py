@@ -16,15 +16,20 @@ from labkit.errors import LabkitError, accepted
 
 
 class Compose:
-    """Apply `transforms` one after the other."""
+    """Apply `transforms` one after the other; see `apply` for `place`."""
 
     def __init__(self, transforms):
         self.transforms = list(transforms)
 
-    def __call__(self, images, generator=None):
+    def __call__(self, images, generator=None, place=None):
         for transform in self.transforms:
-            images = transform(images, generator)
+            images = apply(transform, images, generator, place)
         return images
+
+
+def apply(transform, images, generator, place):
+    """What `transform` makes of the batch. place: (epoch, indices of the images), for the transforms that go by it."""
+    return transform(images, generator, place) if isinstance(transform, (Compose, AlternatingFlip)) else transform(images, generator)
 
 
 class RandomCrop:
@@ -52,6 +57,23 @@ class RandomHorizontalFlip:
 
     def __call__(self, images, generator=None):
         return horizontal_flip(images, _uniform(images, generator) < self.p)
+
+
+class AlternatingFlip:
+    """Mirror a random half of the images in the first epoch, the other half in the second, and so on in turn: both faces of
+    each image are seen in every two epochs, where independent draws show half of the images the same way twice.
+
+    Needs to know its `place`, as a `Loader` tells it: (epoch from 0, indices of the images in the dataset, int64 (N,)).
+    K. Jordan, "94% on CIFAR-10 in 3.29 Seconds on a Single GPU", 2024.
+    """
+
+    def __call__(self, images, generator=None, place=None):
+        if place is None:
+            raise LabkitError("AlternatingFlip has to know epoch and image; use it in a Loader, or RandomHorizontalFlip")
+        epoch, indices = place
+        # A multiplicative hash (Knuth): neighbours fall on either side as by chance, and always on the same one.
+        half = (indices * 2_654_435_761 >> 16) & 1
+        return horizontal_flip(images, (half + epoch) % 2 == 1)
 
 
 class RandomRotation:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from labkit import data, experiment
+from labkit import data, experiment, optimizers
 from labkit.errors import LabkitError
 from labkit.experiment import AUGMENTATIONS, Experiment
 from labkit.runs import run
@@ -35,6 +35,7 @@ CHANGES = {
 TEACHER = Experiment(model="resnet50")
 LATER = {"skew": {"skew": (1, 0.5)}, "teacher": {"teacher": TEACHER}}
 LATER |= {name: {"teacher": TEACHER, name: value} for name, value in {"temperature": 2.0, "alpha": 0.5}.items()}
+LATER |= {name: {name: value} for name, value in {"whiten": True, "lookahead": True, "views": 2}.items()}
 
 
 def test_every_field_is_part_of_the_key():
@@ -42,7 +43,7 @@ def test_every_field_is_part_of_the_key():
     keys = {Experiment(**{name: value}).key for name, value in CHANGES.items()}
     keys |= {Experiment(**changes).key for changes in LATER.values()}
     assert len(keys | {Experiment().key}) == len(CHANGES) + len(LATER) + 1
-    everything = Experiment(teacher=TEACHER, skew=(1, 0.5)).to_dict().keys() - {"schema"}
+    everything = Experiment(teacher=TEACHER, skew=(1, 0.5), whiten=True, lookahead=True, views=6).to_dict().keys() - {"schema"}
     assert everything == CHANGES.keys() | LATER.keys() == {field.name for field in fields(Experiment)}
 
 
@@ -75,11 +76,11 @@ def test_an_experiment_survives_its_way_through_json():
 # --- bad input ---------------------------------------------------------------------------------
 
 ACCEPTED = {
-    "model": "resnet18, resnet50, SimpleCNN, ConvNet, FILE.py:NAME",
+    "model": "resnet18, resnet50, SimpleCNN, ConvNet, FastNet16, FastNet32, FastNet64, FastNet128, FILE.py:NAME",
     "stem": "imagenet, cifar",
     "schedule": "constant, step, cyclic, cosine, one_cycle",
-    "optimizer": "adam, adamw, sgd",
-    "augmentation": "crop, flip, rotate, color, noise, cutout",
+    "optimizer": "adam, adamw, sgd, muon",
+    "augmentation": "crop, flip, alternating_flip, rotate, color, noise, cutout",
     "normalization": "none, unit, signed, standardize, first_image",
     "monitor": "valid_loss, valid_acc",
 }
@@ -139,6 +140,8 @@ def test_an_unknown_dataset_is_refused_with_the_accepted_forms():
         ({"teacher": TEACHER, "temperature": 0}, "temperature must be above 0, not 0.0"),
         ({"teacher": TEACHER, "alpha": 1.1}, "alpha must be from 0 to 1, not 1.1"),
         ({"teacher": TEACHER, "label_smoothing": 0.1}, "with a teacher the labels are not smoothed as well; set label_smoothing to 0"),
+        ({"whiten": 1}, "whiten must be True or False, not 1"),
+        ({"views": 3}, r"unknown views 3; accepted: 1, 2, 6"),
         ({"alpha": 0.5}, r"temperature and alpha say how to learn from a teacher; name one with teacher=Experiment\(…\)"),
     ],
 )
@@ -156,6 +159,7 @@ def test_a_value_that_makes_no_sense_is_refused_in_one_sentence(changes, said):
         ({"optimizer": "adam", "weight_decay": 0.01}, torch.optim.Adam, {"lr": 0.02, "weight_decay": 0.01}),
         ({"optimizer": "adamw", "weight_decay": 0.01}, torch.optim.AdamW, {"lr": 0.02, "weight_decay": 0.01}),
         ({"optimizer": "sgd", "weight_decay": 0.01, "momentum": 0.7}, torch.optim.SGD, {"lr": 0.02, "weight_decay": 0.01, "momentum": 0.7}),
+        ({"optimizer": "muon", "weight_decay": 0.01, "momentum": 0.7}, optimizers.Muon, {"lr": 0.02, "weight_decay": 0.01, "momentum": 0.7}),
     ],
 )
 def test_the_optimizer_has_the_numbers_of_the_experiment(tiny, changes, kind, options):

@@ -2,11 +2,12 @@
 
 import pytest
 import torch
+from sentences import one_sentence
 from torch.utils.data import DataLoader
 
 from labkit.data import ImageSet, Loader, loader, subset
 from labkit.errors import LabkitError
-from labkit.transforms import Compose, GaussianNoise, Normalize, RandomHorizontalFlip
+from labkit.transforms import AlternatingFlip, Compose, GaussianNoise, Normalize, RandomHorizontalFlip
 
 CLASSES = tuple("abcdefghij")
 
@@ -185,3 +186,26 @@ def test_a_batch_size_outside_its_range_is_refused_with_the_range(image_set, bat
 def test_the_class_refuses_what_the_function_refuses(image_set):
     with pytest.raises(LabkitError, match="batch size"):
         Loader(image_set, 0)
+
+
+# --- alternating flip --------------------------------------------------------------------------
+
+
+def mirrored(batches):
+    """Which images of a set of (0, 1) rows come as (1, 0)."""
+    passed = sorted((int(index), bool(image[0, 0, 0] > image[0, 0, 1])) for indices, images, _ in batches.indexed() for index, image in zip(indices, images))
+    return torch.tensor([flipped for _, flipped in passed])
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_every_image_is_mirrored_in_every_second_epoch_and_half_of_them_in_each(nested):
+    rows = ImageSet(torch.tensor([0, 255], dtype=torch.uint8).expand(1000, 1, 1, 2).contiguous(), torch.arange(1000) % 10, CLASSES)
+    transform = Compose([Compose([AlternatingFlip()])]) if nested else AlternatingFlip()
+    first, second, third = (mirrored(batches) for batches in [loader(rows, 64, shuffle=True, transform=transform)] * 3)
+    assert torch.equal(first, third) and torch.equal(first, ~second)
+    assert 440 < first.sum() < 560 and 440 < (first[1:] != first[:-1]).sum() < 560, "as by chance"
+
+
+def test_outside_a_loader_it_does_not_know_its_place():
+    with one_sentence("has to know epoch and image", "use it in a Loader"):
+        AlternatingFlip()(torch.zeros(2, 3, 4, 4))

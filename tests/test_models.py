@@ -404,3 +404,73 @@ def test_options_of_labkits_models_are_refused_for_ones_own(own, option):
     with pytest.raises(LabkitError) as error:
         models.build("net.py:Net", **option)
     assert next(iter(option)) in one_sentence(error)
+
+
+# --- FastNet, its first layer, and several views -------------------------------------------------
+
+
+@pytest.mark.parametrize("name, parameters", [("FastNet16", 126_808), ("FastNet32", 497_528), ("FastNet64", 1_971_640), ("FastNet128", 7_850_552)])
+def test_a_fastnet_says_nothing_of_the_classes_before_it_has_seen_any(name, parameters):
+    torch.manual_seed(0)
+    model = models.build(name)
+    scores = model(torch.randn(64, 3, 32, 32))
+    loss = nn.functional.cross_entropy(scores, torch.arange(64) % 10)
+    assert models.num_parameters(model) == parameters and abs(loss.item() - 2.3026) < 0.05
+    assert models.flops(model) == thop.profile(copy.deepcopy(model), (torch.zeros(1, 3, 32, 32),), verbose=False)[0]
+    assert models.build(name, num_classes=7)(torch.randn(2, 3, 32, 32)).shape == (2, 7)
+
+
+def natural(n=200):
+    """Images whose neighbours are alike and whose channels go together, as those of photographs."""
+    noise = torch.randn(n, 1, 8, 8, generator=torch.Generator().manual_seed(0)) + 0.3 * torch.randn(n, 3, 8, 8, generator=torch.Generator().manual_seed(1))
+    return nn.functional.interpolate(noise, size=32, mode="bilinear") + 0.05 * torch.randn(n, 3, 32, 32, generator=torch.Generator().manual_seed(2))
+
+
+def test_whitened_patches_have_variance_one_in_every_direction_and_no_correlation():
+    images, model = natural(), models.build("FastNet16")
+    models.whiten(model, images, eps=0)
+    with torch.no_grad():
+        found = (model.first(images) - model.first.bias.view(-1, 1, 1)).transpose(0, 1).flatten(1)
+    assert torch.allclose(found[:12], -found[12:], atol=1e-5)
+    assert torch.allclose(found[:12] @ found[:12].T / found.shape[1], torch.eye(12), atol=1e-3)
+
+
+def test_eps_keeps_directions_of_mere_noise_small():
+    images, model = natural(), models.build("FastNet16")
+    models.whiten(model, images, eps=0.05)
+    with torch.no_grad():
+        variances = (model.first(images) - model.first.bias.view(-1, 1, 1)).square().mean(dim=(0, 2, 3))
+    assert variances.min() < 0.1 and 0.9 < variances.max() <= 1
+
+
+def test_the_whitening_layer_is_frozen_and_looked_for_behind_views():
+    for model in (models.build("FastNet16"), models.build("FastNet16", views=2)):
+        assert models.whitening_layer(model).weight.requires_grad is False
+        assert models.num_parameters(model) == 126_808 - 24 * 12
+
+
+@pytest.mark.parametrize("name", ["resnet18", "SimpleCNN"])
+def test_a_network_without_such_a_layer_is_refused(name):
+    with pytest.raises(LabkitError, match="has no first layer that can whiten; use FastNet64"):
+        models.whiten(models.build(name), torch.rand(4, 3, 32, 32))
+
+
+def test_views_are_the_mean_over_the_image_its_mirror_image_and_three_places():
+    model, images = models.build("ConvNet", views=6).eval(), torch.rand(5, 3, 32, 32)
+    padded = nn.functional.pad(images, [1] * 4, mode="reflect")
+    shown = [images, torchvision.transforms.functional.crop(padded, 0, 0, 32, 32), torchvision.transforms.functional.crop(padded, 2, 2, 32, 32)]
+    with torch.no_grad():
+        expected = sum(model.network(view) + model.network(torchvision.transforms.functional.hflip(view)) for view in shown) / 6
+        assert torch.allclose(model(images), expected, atol=1e-6)
+        assert torch.allclose(models.Views(model.network, 2).eval()(images), (model.network(images) + model.network(images.flip(-1))) / 2, atol=1e-6)
+
+
+def test_in_training_there_is_one_view():
+    model, images = models.build("ConvNet", views=6).train(), torch.rand(5, 3, 32, 32)
+    assert torch.equal(model(images), copy.deepcopy(model).network(images))
+
+
+@pytest.mark.parametrize("options, said", [({"name": "ConvNet", "views": 3}, "accepted: 1, 2, 6"), ({"name": "FastNet64", "dropout": 0.5}, "has no dropout")])
+def test_what_a_fastnet_or_views_cannot_do_is_said(options, said):
+    with pytest.raises(LabkitError, match=said):
+        models.build(**options)

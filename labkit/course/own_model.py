@@ -58,7 +58,7 @@ def _task(experiment, sources, num_classes):
     file, name = models.own_file(experiment.model).name, experiment.model.rpartition(":")[2]
     if file not in sources:
         raise Refused(f"its network {shown(experiment.model)} is in no file that was handed in")
-    return {"model": f"{file}:{name}", "num_classes": num_classes, "stem": experiment.stem, "dropout": experiment.dropout}
+    return {"model": f"{file}:{name}", "num_classes": num_classes, "stem": experiment.stem, "dropout": experiment.dropout, "views": experiment.views}
 
 
 def _limited(sandbox, seconds, size):

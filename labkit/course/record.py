@@ -316,7 +316,7 @@ def _size(record):
     classes = number(record.result, "num_classes", "result.json")
     try:
         with torch.device("meta"):  # shapes without numbers
-            model = models.build(record.experiment.model, classes, stem=record.experiment.stem, dropout=record.experiment.dropout)
+            model = record.experiment.build_model(classes, untrained=True)
     except (LabkitError, TypeError, RuntimeError) as problem:
         yield "size", f"a {record.experiment.model} for {shown(classes, 20)} classes cannot be built ({shown(problem)})"
         return

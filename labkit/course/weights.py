@@ -124,7 +124,7 @@ def _measure(folder, experiment, device, own_model):
 
 def _build(experiment, num_classes):
     with torch.random.fork_rng(devices=()):  # its start weights are random, and not the caller's business; `init` is not looked up
-        return models.build(experiment.model, num_classes, stem=experiment.stem, dropout=experiment.dropout)
+        return experiment.build_model(num_classes, untrained=True)
 
 
 def _accuracy(loader, model):

@@ -5,7 +5,7 @@ import math
 import torch
 
 from labkit.errors import LabkitError
-from labkit.transforms import Compose, Normalize
+from labkit.transforms import Compose, Normalize, apply
 
 
 class Loader:
@@ -37,11 +37,12 @@ class Loader:
 
     def indexed(self):
         """One pass as (indices, images, labels); indices: int64 (batch,), the places of the images in `dataset`."""
-        order, generator = self._plan(self.epoch)
+        epoch = self.epoch
+        order, generator = self._plan(epoch)
         self.epoch += 1
         for indices in order.split(self.batch_size):
             images = self.dataset.images.index_select(0, indices)
-            yield indices, self._finish(images, generator), self.dataset.labels.index_select(0, indices)
+            yield indices, self._finish(images, generator, (epoch, indices)), self.dataset.labels.index_select(0, indices)
 
     @property
     def augments(self):
@@ -56,9 +57,9 @@ class Loader:
             return torch.randperm(len(self.dataset), generator=generator, device=self.device), generator
         return torch.arange(len(self.dataset), device=self.device), generator
 
-    def _finish(self, images, generator):
+    def _finish(self, images, generator, place):
         if self.transform is not None:
-            images = self.transform(images, generator)
+            images = apply(self.transform, images, generator, place)
         return images if images.is_floating_point() else images.float().div_(255)
 
 
