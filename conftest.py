@@ -1,10 +1,12 @@
 """What every kernel and every test of this repository sees of its environment."""
 
 import gc
+import itertools
 import os
 import shutil
 import signal
 import tempfile
+from collections import Counter
 
 import pytest
 
@@ -52,6 +54,17 @@ def pytest_xdist_make_scheduler(config, log):
 
     config.option.loadscopereorder = False  # it would begin with the files of many tests, which are quick ones
     return Scheduling(config, log)
+
+
+def pytest_terminal_summary(terminalreporter):
+    """What the time was spent on, by part; side by side, so that the sum is more than the clock shows."""
+    seconds = Counter()
+    for report in itertools.chain.from_iterable(terminalreporter.stats.values()):
+        if isinstance(report, pytest.TestReport):
+            seconds[report.nodeid.partition("::")[0]] += report.duration
+    terminalreporter.section(f"slowest of {len(seconds)} parts, {sum(seconds.values()):,.0f} s in all")
+    for part, spent in seconds.most_common(15):
+        terminalreporter.write_line(f"{spent:7.1f} s  {part}")
 
 
 def pytest_unconfigure(config):

@@ -24,8 +24,8 @@ RECIPES = {
 }
 USUAL = {"augmentation": ("crop", "flip"), "optimizer": "adam", "lr": 1e-3, "batch_size": 128, "schedule": "one_cycle"}
 FAST = {
-    "augmentation": ("crop", "alternating_flip"), "whiten": True, "optimizer": "muon", "lr": 0.24, "momentum": 0.6, "lookahead": True,
-    "label_smoothing": 0.2, "batch_size": 500, "schedule": "cosine", "views": 6,
+    "augmentation": ("crop", "alternating_flip"), "whiten": True, "optimizer": "muon", "lr": 0.24, "momentum": 0.6,
+    "label_smoothing": 0.2, "batch_size": 250, "schedule": "cosine", "views": 6,
 }  # fmt: skip
 
 

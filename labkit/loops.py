@@ -156,7 +156,7 @@ def _rate_setter(schedule: Schedule | None, optimizer, step):
     def set_rate():
         nonlocal step
         for group in optimizer.param_groups:
-            group["lr"] = schedule.lr(step) * group.get("scale", 1)
+            group["lr"] = schedule.lr(step)
         step += 1
 
     return set_rate

@@ -182,9 +182,11 @@ class FastNet(nn.Module):
         blocks = [_fast_block(24, width), _fast_block(width, 4 * width), _fast_block(4 * width, 4 * width)]
         self.blocks = nn.Sequential(nn.GELU(), *blocks, nn.AdaptiveMaxPool2d(1), nn.Flatten())
         self.fc = nn.Linear(4 * width, num_classes, bias=False)
+        with torch.no_grad():
+            self.fc.weight /= 9  # small scores at first: no class is sure before it has seen anything
 
     def forward(self, x):
-        return self.fc(self.blocks(self.first(x))) / 9  # small scores at first: no class is sure before it has seen anything
+        return self.fc(self.blocks(self.first(x)))
 
 
 def _fast_block(in_channels, channels):

@@ -7,16 +7,16 @@ class Muon(torch.optim.Optimizer):
     """Momentum whose update is made orthogonal: every direction of a kernel moves by the same amount, however rare its gradient is.
 
     Kernels of convolutions, seen as (out channels, in channels × pixels), are trained so, and keep their norm, as the batch norm
-    behind them takes no notice of it. What is left (biases, shifts, the linear head) gets SGD with Nesterov momentum at
-    `others` times the rate. lr: the length of an update of a kernel, relative to its norm.
+    behind them takes no notice of it. What is left (biases, shifts, the linear head) gets SGD with Nesterov momentum and weight
+    decay at the same rate. lr: the length of an update of a kernel, relative to its norm.
 
     K. Jordan et al., "Muon: An optimizer for hidden layers in neural networks", 2024.
     """
 
-    def __init__(self, model, lr=0.24, momentum=0.6, weight_decay=0.0, others=1.0):
+    def __init__(self, model, lr=0.24, momentum=0.6, weight_decay=0.0):
         trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        kernels = {"params": [p for p in trained if p.dim() == 4], "orthogonal": True, "scale": 1.0}
-        rest = {"params": [p for p in trained if p.dim() != 4], "orthogonal": False, "scale": others}
+        kernels = {"params": [p for p in trained if p.dim() == 4], "orthogonal": True}
+        rest = {"params": [p for p in trained if p.dim() != 4], "orthogonal": False}
         groups = [group for group in (kernels, rest) if group["params"]]
         super().__init__(groups, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
 

@@ -210,7 +210,7 @@ def test_what_was_measured_before_kill_9_is_kept_and_the_grades_are_the_same(gra
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     kept = first.stat().st_mtime_ns
-    call(words)
+    call([*words, "--jobs", "2"])
     assert first.stat().st_mtime_ns == kept and files(tmp_path) == files(graded[0])
 
 
@@ -240,19 +240,23 @@ class Deadly(Unsafe):
         return super().run(["/bin/true"], {})
 
 
-def test_a_submission_that_ends_its_process_costs_itself_alone(course, tmp_path):
+def test_a_submission_that_ends_its_process_costs_itself_alone(course, tmp_path, monkeypatch):
     (tmp_path / "in").mkdir()
     for student, word in {"1": "KILL", "2": "SLEEP", "3": "", "4": "RAISE", "5": ""}.items():
         with zipfile.ZipFile(tmp_path / "in" / f"{student}_lab3.zip", "w") as archive:
             archive.writestr("resnet18.py", word)
     setting = Setting({}, DATA, Deadly(Limits()), device="cpu")
-    for _ in range(2):  # what failed is tried again, and fails again
-        results = grade.grade(Plan(tmp_path / "in", tmp_path / "out", course, setting, rubric.load(course / "rubric.toml"), jobs=2, seconds=6))
-        assert [result.facts.failed for result in results] == [
-            "the process that graded it ended (SIGKILL)", "it took longer than 6 seconds", "", "RuntimeError: a fault that nobody foresaw", "",
-        ]  # fmt: skip
-        assert [result.flags for result in results if not result.facts.failed] == [(), ()]
+    plan = Plan(tmp_path / "in", tmp_path / "out", course, setting, rubric.load(course / "rubric.toml"), jobs=2, seconds=6)
+    results = grade.grade(plan)
+    assert [result.facts.failed for result in results] == [
+        "the process that graded it ended (SIGKILL)", "it took longer than 6 seconds", "", "RuntimeError: a fault that nobody foresaw", "",
+    ]  # fmt: skip
+    assert [result.flags for result in results if not result.facts.failed] == [(), ()]
     assert len(list((tmp_path / "out" / ".measured").glob("*.json"))) == 3  # two submissions and the list of pages
+    tried = []
+    monkeypatch.setattr(grade, "measured", lambda paths, *others: tried.extend(paths) or ())
+    grade.grade(plan)
+    assert [path.name for path in tried] == ["1_lab3.zip", "2_lab3.zip", "4_lab3.zip"], "what failed is tried again"
 
 
 # --- wrong use ------------------------------------------------------------------------------------

@@ -240,7 +240,8 @@ def test_no_labels_files_or_ports_are_in_sight(folder, box, tmp_path):
                 pass
             raise RuntimeError(str(found))"""
         outcome = measure(folder, box, sources(network(dedent(look))))
-    seen = ["images.npy", "task.json", "weights.safetensors"], ["model", "num_classes", "stem", "dropout", "weights"], ["best_model.py", "parts.py"], []
+    task = ["model", "num_classes", "stem", "dropout", "views", "weights"]
+    seen = ["images.npy", "task.json", "weights.safetensors"], task, ["best_model.py", "parts.py"], []
     not_measured(outcome, f"RuntimeError: {tuple(map(sorted, seen))}")
 
 
