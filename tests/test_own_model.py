@@ -65,15 +65,19 @@ def sources(text=NETWORK):
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """The folder of an honest run, trained once where its modules lie."""
-    home = tmp_path_factory.mktemp("honest")
+    """The folder of an honest run."""
+    return train(tmp_path_factory.mktemp("honest"), EXPERIMENT)
+
+
+def train(home, experiment):
+    """The folder of a run that was trained where its modules lie."""
     for name, text in sources().items():
         (home / name).write_text(text)
     store = RunStore(home / "runs")
     with chdir(home), pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(home)
-        runs.run(EXPERIMENT, store, device="cpu", verbose=False)
-        return store.path(EXPERIMENT)
+        runs.run(experiment, store, device="cpu", verbose=False)
+        return store.path(experiment)
 
 
 @pytest.fixture
@@ -108,6 +112,11 @@ def agrees(outcome, folder):
 
 
 # --- honest networks -------------------------------------------------------------------------------
+
+
+def test_one_that_looks_twice_at_each_image_is_measured_so(tmp_path):
+    folder = train(tmp_path, replace(EXPERIMENT, views=2, epochs=2))
+    agrees(measure(folder, Here(Limits()), sources()), folder)
 
 
 @pytest.mark.parametrize("runner", [Bubblewrap, Unsafe])
