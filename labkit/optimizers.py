@@ -26,23 +26,25 @@ class Muon(torch.optim.Optimizer):
             for parameter in group["params"]:
                 if parameter.grad is not None:
                     update = self._momentum(parameter, group["momentum"])
-                    (_turn if group["orthogonal"] else _move)(parameter, update, group["lr"], group["weight_decay"])
+                    if group["orthogonal"]:
+                        _turn(parameter, update, group["lr"])
+                    else:
+                        parameter.mul_(1 - group["lr"] * group["weight_decay"]).sub_(update, alpha=group["lr"])
 
     def _momentum(self, parameter, momentum):
         """Nesterov's: the gradient, and what is left of those before it."""
-        buffer = self.state[parameter].setdefault("momentum_buffer", torch.zeros_like(parameter))
+        state = self.state[parameter]
+        if "momentum_buffer" not in state:
+            state["momentum_buffer"] = torch.zeros_like(parameter)
+        buffer = state["momentum_buffer"]
         buffer.mul_(momentum).add_(parameter.grad)
         return parameter.grad.add(buffer, alpha=momentum)
 
 
-def _turn(kernel, update, lr, weight_decay):
-    """Weight decay has no say: the norm stays what a fresh kernel of unit rows has."""
+def _turn(kernel, update, lr):
+    """Without weight decay, as the norm stays what a fresh kernel of unit rows has."""
     kernel.mul_(len(kernel) ** 0.5 / kernel.norm())
     kernel.sub_(orthogonal(update.flatten(1)).view_as(kernel), alpha=lr)
-
-
-def _move(parameter, update, lr, weight_decay):
-    parameter.mul_(1 - lr * weight_decay).sub_(update, alpha=lr)
 
 
 def orthogonal(matrix, steps=3):
@@ -73,9 +75,11 @@ def lookahead(optimizer, every=5, rate=0.5):
         for group in optimizer.param_groups:
             group["lookahead_step"] += 1
             for parameter in group["params"]:
-                slow = optimizer.state[parameter].setdefault("slow", parameter.clone())
+                state = optimizer.state[parameter]
+                if "slow" not in state:
+                    state["slow"] = parameter.clone()
                 if group["lookahead_step"] % every == 0:
-                    parameter.copy_(slow.lerp_(parameter, rate))
+                    parameter.copy_(state["slow"].lerp_(parameter, rate))
 
     optimizer.register_step_post_hook(follow)
     return optimizer

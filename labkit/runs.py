@@ -53,8 +53,6 @@ _ORIGIN = {
     "teacher_weights": "with a teacher that has other weights now",
     "code_fingerprint": "with other code than the file of its model holds now",
 }
-
-
 _WHITENED = 5000  # images whose patches are looked at: millions of patches for a dozen directions
 
 
@@ -268,7 +266,7 @@ class _Training:
 
     def _whiten(self):
         """By training images as they come, without augmentation."""
-        images = self.loaders["train"].dataset.select(torch.arange(min(_WHITENED, len(self.loaders["train"].dataset)))).images
+        images = self.loaders["train"].dataset.images[:_WHITENED]
         models.whiten(self.model, transforms.Normalize(self.facts["mean"], self.facts["std"])(images))
 
     def learn_from(self, teacher):

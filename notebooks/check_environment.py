@@ -42,7 +42,7 @@ def _import_torch():
 
     try:
         with fast_imports():
-            import torchvision  # noqa: F401
+            import torchvision  # noqa: F401 (that it can be imported is what is asked)
     except (ImportError, OSError, RuntimeError) as error:
         raise _to_install(f"PyTorch cannot be imported ({str(error).splitlines()[0]})") from error
 
