@@ -9,43 +9,18 @@ is in epoch.py); the ratio is taken pair by pair.
 import argparse
 import os
 import statistics
-import time
 
-import torch
-from torch import nn
+from arms import bare_epoch, seconds
 
-from labkit import data, models
+from labkit import data
 from labkit.device import default_device, describe
 from labkit.loops import fit
 from labkit.schedules import Schedule
 from labkit.transforms import Normalize
 
 
-def bare_epoch(loader, model, optimizer):
-    """The shortest loop that still learns: no bar, no accuracy, no checks."""
-    loss_fn = nn.CrossEntropyLoss()
-    model.train()
-    for images, labels in loader:
-        optimizer.zero_grad()
-        loss_fn(model(images), labels).backward()
-        optimizer.step()
-
-
 def fit_epoch(loader, model, optimizer):
     fit(model, loader, None, optimizer, epochs=1, schedule=Schedule("constant", 1e-3, 1, len(loader)), verbose=False)
-
-
-def seconds(epoch, loader, name, device):
-    torch.manual_seed(0)
-    model = models.build(name).to(device)
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
-    if hasattr(loader, "epoch"):
-        loader.epoch = 0  # the same order of images each time
-    start = time.perf_counter()
-    epoch(loader, model, optimizer)
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter() - start
 
 
 def main():

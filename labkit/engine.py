@@ -1,11 +1,12 @@
 """What makes training faster without changing what is computed: chosen here, in one place, and kept in the run record.
 
 The numbers are those of the plain loop up to rounding: sums of floats come in another order. LABKIT_ENGINE=plain
-turns everything off.
+turns everything off. What does change them, a lower precision, is never chosen here but asked for by an experiment.
 """
 
+import ctypes
 import os
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache, partial
 
@@ -16,22 +17,29 @@ from torch.nn import functional as F
 from labkit.errors import accepted
 
 ENGINES = ("fast", "plain")
+PRECISIONS = ("float32", "bfloat16")
+_KEEP = {"M_MMAP_THRESHOLD": (-3, 2**25), "M_TRIM_THRESHOLD": (-1, 2**31 - 1), "M_TOP_PAD": (-2, 2**26)}  # in malloc.h; bytes
 _FUSED = (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD)  # exact types: a subclass may have a step of its own
 
 
 @dataclass(frozen=True)
 class Engine:
     """How a network is trained. channels_last: the channels of a pixel lie side by side in memory. fused: the optimizer
-    updates a weight in one pass over memory. live_taps: see `live_taps`.
+    updates a weight in one pass over memory. live_taps: see `live_taps`. keep_memory: see `_keep_memory`.
+    precision: of the products while it is trained; weights, sums and everything that is evaluated are float32.
     """
 
     channels_last: bool = False
     fused: bool = False
     live_taps: bool = False
+    keep_memory: bool = False
+    precision: str = "float32"
 
     @contextmanager
     def running(self, model, optimizer=None):
         """Inside, model and optimizer work in this way; afterwards their weights and settings are laid out as usual."""
+        if self.keep_memory:
+            _keep_memory()
         with ExitStack() as stack:
             if self.channels_last:
                 stack.enter_context(_channels_last(model, optimizer))
@@ -39,13 +47,27 @@ class Engine:
                 stack.enter_context(live_taps(model))
             if type(optimizer) in _FUSED:
                 stack.enter_context(_fused(optimizer, self.fused))
+            if self.precision == "bfloat16":
+                stack.enter_context(_bfloat16(model))
             yield
 
 
-def choose(device):
-    """The `Engine` for `device`: what `benchmarks/epoch.py` shows to be faster there; LABKIT_ENGINE=plain chooses nothing."""
+def choose(device, precision="float32"):
+    """The `Engine` for `device`: what `benchmarks/speed.py` shows to be faster there; LABKIT_ENGINE=plain chooses nothing."""
     plain = accepted("LABKIT_ENGINE", os.environ.get("LABKIT_ENGINE", "fast"), ENGINES) == "plain"
-    return Engine() if plain or torch.device(device).type != "cpu" else Engine(channels_last=True, fused=True, live_taps=True)
+    if plain or torch.device(device).type != "cpu":
+        return Engine(precision=precision)
+    return Engine(channels_last=True, fused=True, live_taps=True, keep_memory=True, precision=precision)
+
+
+@cache
+def _keep_memory():
+    """Have this process keep the memory that it frees. Each update asks anew for that of the last one, and every page that the
+    system has to hand out again costs more than what is computed on it. Only glibc can be told, and it cannot be told back.
+    """
+    with suppress(OSError, AttributeError):
+        for option, size in _KEEP.values():
+            ctypes.CDLL(None).mallopt(option, size)
 
 
 @contextmanager
@@ -81,8 +103,28 @@ def _fused(optimizer, fused):
 
 
 @contextmanager
+def _bfloat16(model):
+    model.forward = partial(_forward_in_bfloat16, model)
+    try:
+        yield
+    finally:
+        del model.forward
+
+
+def _forward_in_bfloat16(model, images):
+    """The mixed precision of P. Micikevicius et al., "Mixed Precision Training", 2018; bfloat16 has the range of float32, so that
+    no loss needs to be scaled.
+    """
+    forward = type(model).forward
+    if not model.training:
+        return forward(model, images)
+    with torch.autocast(images.device.type, torch.bfloat16):
+        return forward(model, images).float()
+
+
+@contextmanager
 def live_taps(model):
-    """Inside, convolutions of `model` on tiny maps are computed as one matrix product; parameters and results stay theirs.
+    """Inside, convolutions of `model` that come out as tiny maps are computed as one matrix product; parameters and results stay theirs.
 
     A 3×3 kernel on a 1×1 map meets one pixel and eight places of padding: one of its nine taps is alive. On a 2×2 map every
     output pixel sees every input pixel, through four of the taps. Convolution routines compute all nine, in small pieces.
@@ -99,10 +141,12 @@ def live_taps(model):
 
 def _forward(convolution, images):
     """What `nn.Conv2d.forward` computes."""
-    if images.dim() == 4 and max(images.shape[2:]) <= 2 and _is_simple(convolution):
-        rows, columns = (_taps(*axis) for axis in zip(convolution.kernel_size, convolution.stride, convolution.padding, images.shape[2:]))
-        if rows and columns:
-            return _product(convolution, images, rows, columns)
+    if images.dim() == 4 and _is_simple(convolution):
+        axes = list(zip(convolution.kernel_size, convolution.stride, convolution.padding, images.shape[2:]))
+        if convolution.kernel_size == (1, 1) and convolution.padding == (0, 0) and max(_outputs(*axis) for axis in axes) <= 2:
+            return _pointwise(convolution, images)
+        if max(images.shape[2:]) <= 2 and all(_taps(*axis) for axis in axes):
+            return _dense(convolution, images, *(_taps(*axis) for axis in axes))
     return nn.Conv2d.forward(convolution, images)
 
 
@@ -111,23 +155,71 @@ def _is_simple(convolution):
     return c.groups == 1 and c.dilation == (1, 1) and c.padding_mode == "zeros" and not isinstance(c.padding, str)
 
 
+def _outputs(kernel, stride, padding, size):
+    return (size + 2 * padding - kernel) // stride + 1
+
+
 @cache
 def _taps(kernel, stride, padding, size):
     """[[tap that leads from an input to an output pixel, for each input] for each output] along one axis; () if one is missing."""
-    num_outputs = (size + 2 * padding - kernel) // stride + 1
-    taps = tuple(tuple(i + padding - o * stride for i in range(size)) for o in range(num_outputs))
+    taps = tuple(tuple(i + padding - o * stride for i in range(size)) for o in range(_outputs(kernel, stride, padding, size)))
     return taps if all(0 <= tap < kernel for row in taps for tap in row) else ()
 
 
-def _product(convolution, images, rows, columns):
-    """The convolution as (batch, pixels × channels) times a matrix that holds the live taps of its kernel."""
+def _pointwise(convolution, images):
+    """A 1×1 kernel takes each pixel by itself: (batch × pixels, channels) times (in channels, out channels)."""
+    rows, columns = convolution.stride
+    pixels = images[:, :, ::rows, ::columns].permute(0, 2, 3, 1)
+    outputs = _product(pixels.flatten(0, 2), convolution.weight.flatten(1), convolution.bias)
+    return outputs.unflatten(0, pixels.shape[:3]).permute(0, 3, 1, 2)
+
+
+def _dense(convolution, images, rows, columns):
+    """Where every output pixel sees every input pixel: (batch, pixels × channels) times a matrix that holds the live taps of the kernel."""
     width = convolution.kernel_size[1]
     # In the order of the matrix: output pixels, then input pixels.
     taps = [r * width + c for out_row in rows for out_column in columns for r in out_row for c in out_column]
-    num_outputs = len(rows) * len(columns)
-    kernel = convolution.weight.permute(2, 3, 0, 1).flatten(0, 1)  # (taps, out channels, in channels)
-    live = kernel.index_select(0, torch.tensor(taps, device=kernel.device)).unflatten(0, (num_outputs, -1))
-    matrix = live.transpose(1, 2).flatten(2).flatten(0, 1)  # (output pixels × out channels, input pixels × in channels)
-    bias = None if convolution.bias is None else convolution.bias.repeat(num_outputs)
-    outputs = F.linear(images.permute(0, 2, 3, 1).flatten(1), matrix, bias)
-    return outputs.unflatten(1, (len(rows), len(columns), -1)).permute(0, 3, 1, 2)
+    kernel = convolution.weight.permute(0, 2, 3, 1).flatten(1, 2)  # (out channels, taps, in channels)
+    matrix = kernel.index_select(1, torch.tensor(taps, device=kernel.device)).view(len(kernel) * len(rows) * len(columns), -1)
+    bias = None if convolution.bias is None else convolution.bias.repeat_interleave(len(rows) * len(columns))
+    outputs = _product(images.permute(0, 2, 3, 1).flatten(1), matrix, bias)
+    return outputs.view(-1, len(kernel), len(rows), len(columns)).contiguous(memory_format=torch.channels_last)
+
+
+def _product(inputs, matrix, bias):
+    """`F.linear`."""
+    if inputs.dtype != torch.float32 or not _has_onednn():
+        return F.linear(inputs, matrix, bias)
+    outputs = _OneDNN.apply(inputs.contiguous(), matrix.contiguous())
+    return outputs if bias is None else outputs + bias
+
+
+class _OneDNN(torch.autograd.Function):
+    """inputs (n, k) @ matrix.T (k, m) by the library that computes PyTorch's convolutions. Its matrix products use all vector
+    units there are; those of the BLAS that PyTorch links do so on Intel's processors alone (AMD EPYC: half the speed).
+    """
+
+    @staticmethod
+    def forward(ctx, inputs, matrix):
+        ctx.save_for_backward(inputs, matrix)
+        return _onednn(inputs, matrix)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, gradient):
+        (inputs, matrix), gradient = ctx.saved_tensors, gradient.contiguous()
+        return _onednn(gradient, matrix.T) if ctx.needs_input_grad[0] else None, _onednn(gradient.T, inputs.T)
+
+
+def _onednn(inputs, matrix):
+    return torch.ops.mkldnn._linear_pointwise(inputs, matrix, None, "none", [], "")
+
+
+@cache
+def _has_onednn():
+    """Whether this PyTorch has that product. It is not public: where it is missing or another one, nothing but speed is lost."""
+    matrix = torch.arange(6.0).view(2, 3)
+    try:
+        return torch.equal(_onednn(matrix, matrix), matrix @ matrix.T)
+    except (AttributeError, RuntimeError, TypeError, NotImplementedError):
+        return False

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from labkit import data, models, optimizers, transforms
+from labkit.engine import PRECISIONS
 from labkit.errors import LabkitError, accepted
 from labkit.loops import MONITORS
 from labkit.schedules import SCHEDULES, Schedule
@@ -26,6 +27,7 @@ NORMALIZATIONS = {
 }
 AUGMENTATIONS = {
     "crop": lambda side: transforms.RandomCrop(side, padding=side // 8),
+    "shift": lambda side: transforms.RandomCrop(side, padding=side // 16, padding_mode="reflect"),
     "flip": lambda side: transforms.RandomHorizontalFlip(),
     "alternating_flip": lambda side: transforms.AlternatingFlip(),
     "rotate": lambda side: transforms.RandomRotation(15),
@@ -36,7 +38,7 @@ AUGMENTATIONS = {
 MAX_TEACHERS = 10  # experiments in one record, each the teacher of the one before
 OPTIMIZERS = ("adam", "adamw", "sgd", "muon")
 # Fields that came later, left out of a record where they change nothing: so older records keep their keys.
-_LATER = ("skew", "teacher", "temperature", "alpha", "whiten", "lookahead", "views")
+_LATER = ("skew", "teacher", "temperature", "alpha", "whiten", "lookahead", "views", "precision")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +55,7 @@ class Experiment:
     in order. schedule, step_size, gamma: see `Schedule`. patience: epochs without improvement before stopping.
     teacher: the experiment of the network to distil from, with temperature and alpha as in `labkit.distill`.
     whiten: see `labkit.models.whiten`. lookahead: see `labkit.optimizers`. views: looks at an image where it is evaluated,
-    see `labkit.models.Views`.
+    see `labkit.models.Views`. precision: see `labkit.engine.Engine`; "bfloat16" pays on a GPU and on processors with AVX512-BF16.
 
     Raises `LabkitError` for a value that makes no sense.
     """
@@ -86,6 +88,7 @@ class Experiment:
     whiten: bool = False
     lookahead: bool = False
     views: int = 1
+    precision: str = "float32"
     data_seed: int = 0
     seed: int = 0
 
@@ -100,6 +103,7 @@ class Experiment:
         accepted("schedule", self.schedule, SCHEDULES)
         accepted("monitor", self.monitor, MONITORS)
         accepted("views", self.views, models.VIEWS)
+        accepted("precision", self.precision, PRECISIONS)
         for name in self.augmentation:
             accepted("augmentation", name, AUGMENTATIONS)
         self._check_numbers()

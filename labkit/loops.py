@@ -112,7 +112,7 @@ class Progress:
 
 def fit(
     model, train_loader, valid_loader, optimizer, epochs, *, test_loader=None, loss_fn=None, eval_loss_fn=None, schedule=None, patience=None,
-    monitor="valid_loss", on_epoch=(), progress=None, verbose=True,
+    monitor="valid_loss", on_epoch=(), progress=None, verbose=True, precision="float32",
 ):  # fmt: skip
     """Train for `epochs` epochs, keep the weights that are best on the validation data, and leave them in the model.
 
@@ -121,7 +121,7 @@ def fit(
     trained, eval_loss_fn: the one that validation and test report; both cross-entropy by default.
     schedule: a `Schedule`; None leaves the optimizer's rate alone. patience: epochs without improvement after
     which training stops. on_epoch: functions called with the `Progress` after each epoch. progress: a
-    `Progress` to go on from, with model and optimizer in their state of then.
+    `Progress` to go on from, with model and optimizer in their state of then. precision: one of `engine.PRECISIONS`.
 
     It trains with the `Engine` that is chosen for the model's device: the same numbers up to rounding, sooner.
 
@@ -130,12 +130,13 @@ def fit(
     """
     losses = loss_fn or nn.CrossEntropyLoss(), eval_loss_fn or nn.CrossEntropyLoss()
     mode = MONITORS[accepted("monitor", monitor, MONITORS)]
+    accepted("precision", precision, engine.PRECISIONS)
     if patience is not None and valid_loader is None:
         raise LabkitError("early stopping needs validation data; give a valid_loader or leave patience out")
     progress = progress or Progress(stopper=EarlyStopping(patience, mode))
     set_rate = _rate_setter(schedule, optimizer, progress.epoch * len(train_loader))
     evaluated = {name: loader for name, loader in (("valid", valid_loader), ("test", test_loader)) if loader is not None}
-    with engine.choose(next(model.parameters()).device).running(model, optimizer):
+    with engine.choose(next(model.parameters()).device, precision).running(model, optimizer):
         while progress.epoch < epochs and not progress.stopped:
             row = _epoch(progress.epoch + 1, train_loader, evaluated, model, losses, optimizer, set_rate)
             _advance(progress, row, model, monitor if valid_loader is not None else None)

@@ -282,7 +282,7 @@ class _Training:
                 self.model, self.loaders["train"], self.loaders.get("valid"), self.optimizer, e.epochs,
                 test_loader=None if selecting else self.loaders["test"], loss_fn=self.loss_fn, eval_loss_fn=nn.CrossEntropyLoss(),
                 schedule=e.build_schedule(len(self.loaders["train"])), patience=e.patience, monitor=e.monitor,
-                on_epoch=[self.save, *on_epoch], progress=self.progress, verbose=verbose,
+                on_epoch=[self.save, *on_epoch], progress=self.progress, verbose=verbose, precision=e.precision,
             )  # fmt: skip
         except KeyboardInterrupt:
             print(f"interrupted; the finished epochs of run {e.key} are kept, run it again to go on from there")
@@ -379,7 +379,7 @@ def _environment(experiment, device):
         "labkit": labkit.__version__, "python": platform.python_version(), "torch": torch.__version__,
         "torchvision": torchvision.__version__, "platform": platform.platform(), "device": str(device),
         "device_name": describe(device), "data": experiment.data, "images_fingerprint": data.fingerprint(experiment.data),
-        "weights_fingerprint": experiment.init_digest, "engine": dataclasses.asdict(engine.choose(device)),
+        "weights_fingerprint": experiment.init_digest, "engine": dataclasses.asdict(engine.choose(device, experiment.precision)),
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }  # fmt: skip
 

@@ -3,6 +3,7 @@
 import copy
 import json
 from contextlib import suppress
+from dataclasses import replace
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from labkit import engine, loops, models
 from labkit.engine import Engine
 from labkit.runs import Experiment, RunStore, run
 
-FAST = Engine(channels_last=True, fused=True, live_taps=True)
+FAST = Engine(channels_last=True, fused=True, live_taps=True, keep_memory=True)
 OPTIMIZERS = {
     "adam": lambda p: torch.optim.Adam(p, lr=1e-3, weight_decay=1e-2),
     "adamw": lambda p: torch.optim.AdamW(p, lr=1e-3, weight_decay=1e-2),
@@ -101,27 +102,83 @@ def test_moments_of_another_memory_order_are_brought_into_that_of_the_weights(op
     assert largest_difference(model, plain) < 1e-9
 
 
+# --- precision ---------------------------------------------------------------------------------
+
+
+def test_a_training_in_bfloat16_is_that_of_a_hand_written_loop(monkeypatch):
+    monkeypatch.setenv("LABKIT_ENGINE", "plain")  # the fast engine rounds at other places, and bfloat16 coarsely
+    (model, steps), (other, other_steps) = twins("SimpleCNN", "sgd", torch.float32)
+    exact, data = copy.deepcopy(other), batches(dtype=torch.float32)
+    loops.fit(model, data, None, steps, epochs=1, verbose=False, precision="bfloat16")
+    hand_written(exact, OPTIMIZERS["sgd"](exact.parameters()), data)
+    with torch.autocast("cpu", torch.bfloat16, cache_enabled=False):
+        hand_written(other, other_steps, data)
+    in_float32, in_bfloat16 = largest_difference(model, exact), largest_difference(model, other)
+    assert in_bfloat16 < 1e-6 < 1e-4 < in_float32
+    assert {value.dtype for value in model.parameters()} == {torch.float32}
+
+
+@pytest.mark.parametrize("chosen", [Engine(), FAST])
+@pytest.mark.parametrize("name", ["resnet18", "SimpleCNN"])
+def test_what_is_evaluated_has_full_precision_and_scores_are_float32(name, chosen):
+    torch.manual_seed(0)
+    model, images = models.build(name), torch.randn(8, 3, 32, 32)
+    with torch.inference_mode():
+        trained = model.train()(images)
+        with replace(chosen, precision="bfloat16").running(model):
+            torch.testing.assert_close(model.train()(images), trained, rtol=0, atol=0.2)
+            scores = model(images)
+        assert scores.dtype == torch.float32 and torch.equal(scores, scores.bfloat16().float())
+        evaluated = model.eval()(images)
+        with replace(chosen, precision="bfloat16").running(model):
+            torch.testing.assert_close(model(images), evaluated, rtol=1e-4, atol=1e-4)
+
+
+def test_a_precision_that_does_not_exist_is_one_sentence():
+    with one_sentence("unknown precision 'half'", "accepted: float32, bfloat16"):
+        loops.fit(models.SimpleCNN(), batches(1), None, None, epochs=1, precision="half")
+
+
+def test_a_run_in_bfloat16_says_so_and_its_accuracy_is_that_of_its_weights(tmp_path):
+    experiment = Experiment(data="shapes:200/50", model="SimpleCNN", batch_size=50, epochs=1, precision="bfloat16")
+    finished = run(experiment, RunStore(tmp_path), device="cpu", verbose=False)
+    (session,) = json.loads((finished.path / "environment.json").read_text())
+    assert session["engine"]["precision"] == "bfloat16"
+    assert loops.test(experiment.loaders("cpu")[0]["test"], finished.model(), nn.CrossEntropyLoss())[1] == finished.result["test_acc"]
+
+
 # --- live taps ---------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def products(monkeypatch):
-    """The shapes of the inputs whose convolution was computed as a product."""
+    """(inputs, terms of a sum, outputs) of the products that were computed."""
     seen = []
     product = engine._product
-    monkeypatch.setattr(engine, "_product", lambda convolution, images, *taps: seen.append(tuple(images.shape)) or product(convolution, images, *taps))
+    monkeypatch.setattr(engine, "_product", lambda inputs, matrix, bias: seen.append((*inputs.shape, len(matrix))) or product(inputs, matrix, bias))
     return seen
 
 
-TINY = [(3, 1, 1, 1, 1), (3, 1, 1, 2, 2), (3, 2, 1, 2, 2), (3, 1, 1, 1, 2), (3, 1, 1, 2, 1), (1, 1, 0, 1, 1), (5, 1, 2, 2, 2), (2, 1, 0, 2, 2)]
+@pytest.fixture(params=["oneDNN", "BLAS"])
+def library(request, monkeypatch):
+    monkeypatch.setattr(engine, "_has_onednn", lambda: request.param == "oneDNN")
 
 
+TINY = [
+    (3, 1, 1, 1, 1), (3, 1, 1, 2, 2), (3, 2, 1, 2, 2), (3, 1, 1, 1, 2), (3, 1, 1, 2, 1), (5, 1, 2, 2, 2), (2, 1, 0, 2, 2),
+    (1, 1, 0, 1, 1), (1, 1, 0, 2, 2), (1, 1, 0, 1, 2), (1, 2, 0, 2, 2), (1, 2, 0, 4, 4), (1, 2, 0, 3, 4), (1, (2, 1), 0, 4, 2),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype, tolerance", [(torch.float64, 1e-12), (torch.float32, 1e-5)], ids=["double", "single"])
 @pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize("kernel, stride, padding, height, width", TINY)
-def test_a_convolution_on_a_tiny_map_is_a_product_with_the_same_results(kernel, stride, padding, height, width, bias, products):
+def test_a_convolution_to_a_tiny_map_is_a_product_with_the_same_results(
+    kernel, stride, padding, height, width, bias, dtype, tolerance, products, library
+):  # fmt: skip
     torch.manual_seed(1)
-    convolution = nn.Conv2d(5, 7, kernel, stride, padding, bias=bias).double()
-    images = torch.randn(3, 5, height, width, dtype=torch.float64, requires_grad=True)
+    convolution = nn.Conv2d(5, 7, kernel, stride, padding, bias=bias, dtype=dtype)
+    images = torch.randn(3, 5, height, width, dtype=dtype, requires_grad=True)
     parameters = [images, *convolution.parameters()]
 
     def results():
@@ -133,14 +190,15 @@ def test_a_convolution_on_a_tiny_map_is_a_product_with_the_same_results(kernel, 
         ours = results()
     assert len(products) == 1
     for one, other in zip(ours, plain, strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(one, other, rtol=tolerance, atol=tolerance)
 
 
 OTHERS = {
     "a larger map": (nn.Conv2d(4, 4, 3, padding=1), (2, 4, 3, 3)),
     "taps on padding": (nn.Conv2d(4, 4, 3, padding=2), (2, 4, 2, 2)),
-    "pixels that are not read": (nn.Conv2d(4, 4, 1, stride=2), (2, 4, 2, 2)),
-    "a pixel that sees one of four": (nn.Conv2d(4, 4, 1), (2, 4, 2, 2)),
+    "a 1×1 kernel on a larger map": (nn.Conv2d(4, 4, 1), (2, 4, 3, 3)),
+    "a 1×1 kernel on padding": (nn.Conv2d(4, 4, 1, padding=1), (2, 4, 1, 1)),
+    "pixels that are not read": (nn.Conv2d(4, 4, 2, stride=2), (2, 4, 3, 2)),
     "groups": (nn.Conv2d(4, 4, 3, padding=1, groups=2), (2, 4, 1, 1)),
     "dilation": (nn.Conv2d(4, 4, 3, padding=2, dilation=2), (2, 4, 2, 2)),
     "reflected borders": (nn.Conv2d(4, 4, 3, padding=1, padding_mode="reflect"), (2, 4, 2, 2)),
@@ -159,6 +217,25 @@ def test_every_other_convolution_stays_what_it_is(name, products):
     assert not products
 
 
+def test_both_libraries_compute_the_same_product_and_weights_that_need_no_gradient_get_none(library):
+    torch.manual_seed(2)
+    inputs, matrix, bias = torch.randn(6, 5, requires_grad=True), torch.randn(4, 5, requires_grad=True), torch.randn(4)
+    torch.testing.assert_close(engine._product(inputs.T.reshape(6, 5), matrix, bias), inputs.T.reshape(6, 5) @ matrix.T + bias)
+    frozen = engine._product(inputs.detach(), matrix, None).sum()
+    assert torch.autograd.grad(frozen, matrix)[0].shape == matrix.shape
+
+
+@pytest.mark.parametrize("error", [AttributeError, RuntimeError, TypeError, NotImplementedError])
+def test_a_pytorch_without_that_product_uses_its_own(error, monkeypatch):
+    def missing(*_):
+        raise error
+
+    engine._has_onednn.cache_clear()
+    monkeypatch.setattr(engine, "_onednn", missing)
+    assert not engine._has_onednn()
+    engine._has_onednn.cache_clear()
+
+
 def test_a_map_that_is_too_small_for_its_kernel_is_refused_as_ever():
     convolution = nn.Conv2d(4, 4, 5)
     with engine.live_taps(convolution), pytest.raises(RuntimeError, match=r"(?i)kernel size"):
@@ -168,7 +245,9 @@ def test_a_map_that_is_too_small_for_its_kernel_is_refused_as_ever():
 def test_the_tiny_maps_of_a_resnet18_are_those_of_its_last_stages(products):
     with FAST.running(model := models.resnet18()):
         model(torch.randn(2, 3, 32, 32))
-    assert products == 3 * [(2, 256, 2, 2)] + [(2, 256, 2, 2)] + 3 * [(2, 512, 1, 1)]
+    third = [(8, 128, 256)] + 3 * [(2, 1024, 1024)]  # the 1×1 convolution beside the first block, and the 3×3 ones from 2×2 to 2×2 pixels
+    fourth = [(2, 1024, 512), (2, 512, 512), (2, 256, 512)] + 2 * [(2, 512, 512)]
+    assert sorted(products) == sorted(third + fourth)
 
 
 def test_a_convolution_class_of_ones_own_is_left_alone():
@@ -197,7 +276,7 @@ def test_model_and_optimizer_come_out_as_they_went_in(broken):
     (model, optimizer), _ = twins("resnet18", "adam", torch.float32)
     before = layout(model, optimizer)
     parameters = list(model.parameters())
-    with suppress(KeyboardInterrupt), FAST.running(model, optimizer):
+    with suppress(KeyboardInterrupt), replace(FAST, precision="bfloat16").running(model, optimizer):
         assert layout(model, optimizer) != before
         if broken:
             raise KeyboardInterrupt
@@ -240,4 +319,4 @@ def test_the_run_record_says_what_was_chosen(tmp_path, monkeypatch):
         monkeypatch.setenv("LABKIT_ENGINE", name)
         finished = run(experiment, RunStore(tmp_path / name), device="cpu", verbose=False)
         (session,) = json.loads((finished.path / "environment.json").read_text())
-        assert session["engine"] == {"channels_last": chosen, "fused": chosen, "live_taps": chosen}
+        assert session["engine"] == dict.fromkeys(("channels_last", "fused", "live_taps", "keep_memory"), chosen) | {"precision": "float32"}

@@ -35,7 +35,7 @@ CHANGES = {
 TEACHER = Experiment(model="resnet50")
 LATER = {"skew": {"skew": (1, 0.5)}, "teacher": {"teacher": TEACHER}}
 LATER |= {name: {"teacher": TEACHER, name: value} for name, value in {"temperature": 2.0, "alpha": 0.5}.items()}
-LATER |= {name: {name: value} for name, value in {"whiten": True, "lookahead": True, "views": 2}.items()}
+LATER |= {name: {name: value} for name, value in {"whiten": True, "lookahead": True, "views": 2, "precision": "bfloat16"}.items()}
 
 
 def test_every_field_is_part_of_the_key():
@@ -43,7 +43,7 @@ def test_every_field_is_part_of_the_key():
     keys = {Experiment(**{name: value}).key for name, value in CHANGES.items()}
     keys |= {Experiment(**changes).key for changes in LATER.values()}
     assert len(keys | {Experiment().key}) == len(CHANGES) + len(LATER) + 1
-    everything = Experiment(teacher=TEACHER, skew=(1, 0.5), whiten=True, lookahead=True, views=6).to_dict().keys() - {"schema"}
+    everything = Experiment(teacher=TEACHER, skew=(1, 0.5), whiten=True, lookahead=True, views=6, precision="bfloat16").to_dict().keys() - {"schema"}
     assert everything == CHANGES.keys() | LATER.keys() == {field.name for field in fields(Experiment)}
 
 
@@ -80,9 +80,10 @@ ACCEPTED = {
     "stem": "imagenet, cifar",
     "schedule": "constant, step, cyclic, cosine, one_cycle",
     "optimizer": "adam, adamw, sgd, muon",
-    "augmentation": "crop, flip, alternating_flip, rotate, color, noise, cutout",
+    "augmentation": "crop, shift, flip, alternating_flip, rotate, color, noise, cutout",
     "normalization": "none, unit, signed, standardize, first_image",
     "monitor": "valid_loss, valid_acc",
+    "precision": "float32, bfloat16",
 }
 
 

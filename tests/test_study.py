@@ -27,7 +27,7 @@ from labkit.runs import RunStore, cited, run
 from labkit.study import Study, grid
 from labkit.study.cells import cells, in_words
 from labkit.study.cluster import Cluster, NotSharedError
-from labkit.study.estimate import Layout, duration, make_plan, makespan
+from labkit.study.estimate import Layout, duration, kind, make_plan, makespan
 from labkit.study.local import Local
 from labkit.study.records import Records
 from labkit.study.tasks import Cost
@@ -390,6 +390,7 @@ def test_only_epochs_to_go_count_and_each_kind_of_training_is_probed_once(tiny):
     pending = {tiny(): 3, tiny(seed=1, lr=1): 1, tiny(batch_size=16): 2, tiny(batch_size=8, init="nowhere.pt"): 3}
     plan = make_plan(executor, pending, {})
     assert [plan.work[e.key] for e in pending] == [9.0, 3.0, 10.0, 0.0] and plan.seconds == {Layout(1, 1): 22.0}
+    assert len({kind(e) for e in (tiny(), tiny(optimizer="muon"), tiny(views=6), tiny(precision="bfloat16"))}) == 4
     assert len(executor.probed) == 3 and [e.batch_size for e in plan.order] == [16, 32, 32, 8]
 
 

@@ -13,6 +13,7 @@ from labkit.transforms import ColorJitter, Compose, Cutout, GaussianNoise, Norma
 
 GEOMETRIC = {
     "crop": RandomCrop(16, padding=4),
+    "crop reflected": RandomCrop(16, padding=4, padding_mode="reflect"),
     "flip": RandomHorizontalFlip(),
     "rotate nearest": RandomRotation(45),
     "rotate bilinear": RandomRotation(45, interpolation="bilinear"),
@@ -68,10 +69,13 @@ def test_crop_reaches_the_last_window_of_the_last_image():
     assert torch.equal(transforms.crop(images, *corner, 5), images[:, :, 2:, 4:])
 
 
-def test_random_crop_with_padding_gives_windows_of_the_zero_padded_image():
-    images = batch(40, height=8, width=8)
-    cropped = RandomCrop(8, padding=2)(images, seeded())
-    padded = oracle.pad(images, [2, 2, 2, 2])
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+@pytest.mark.parametrize("mode", ["constant", "reflect"])
+def test_random_crop_with_padding_gives_windows_of_the_padded_image(mode, dtype):
+    images = batch(40, height=8, width=8, dtype=dtype)
+    cropped = RandomCrop(8, padding=2, padding_mode=mode)(images, seeded())
+    padded = oracle.pad(images, [2, 2, 2, 2], padding_mode=mode)
+    assert cropped.dtype == dtype
     for image, source in zip(cropped, padded):
         windows = [oracle.crop(source, y, x, 8, 8) for y in range(5) for x in range(5)]
         assert sum(torch.equal(image, window) for window in windows) == 1
@@ -418,6 +422,7 @@ def test_images_need_not_be_square():
         (lambda: RandomCrop(2.5), "size must be a whole number of at least 1, not 2.5"),
         (lambda: RandomCrop((8, 8)), r"size must be a whole number of at least 1, not \(8, 8\)"),
         (lambda: RandomCrop(8, padding=-1), "padding must be a whole number of at least 0, not -1"),
+        (lambda: RandomCrop(8, 2, "reflet"), "did you mean 'reflect'"),
         (lambda: RandomHorizontalFlip(1.5), "p must be a probability from 0 to 1, not 1.5"),
         (lambda: RandomHorizontalFlip(-0.1), "p must be a probability from 0 to 1, not -0.1"),
         (lambda: RandomRotation(-10), r"degrees must be .* not -10"),
@@ -445,6 +450,13 @@ def test_arguments_without_meaning_are_refused_when_the_transform_is_made(make, 
 def test_a_crop_larger_than_the_padded_image_is_refused():
     with pytest.raises(LabkitError, match="larger than the padded image of 16×16"):
         RandomCrop(25, padding=4)(batch())
+
+
+def test_an_image_is_reflected_by_less_than_its_side():
+    images = batch(height=3, width=9)
+    assert RandomCrop(7, padding=2, padding_mode="reflect")(images).shape[2:] == (7, 7)
+    with pytest.raises(LabkitError, match="padding=3 reaches further than an image of 3×9"):
+        RandomCrop(7, padding=3, padding_mode="reflect")(images)
 
 
 @pytest.mark.parametrize("channels", [1, 3])

@@ -59,7 +59,8 @@ def make_plan(executor, pending, smaller):
 
 def kind(experiment):
     """What decides the cost of an update and of an evaluation: equal for all experiments that are probed as one."""
-    return experiment.data, experiment.model, experiment.stem, experiment.batch_size
+    e = experiment
+    return e.data, e.model, e.stem, e.batch_size, e.optimizer, e.views, e.precision
 
 
 def _costs(executor, experiments, layout) -> dict[tuple, Cost | None]:

@@ -69,7 +69,7 @@ def probe(experiment, device, threads):
     def updates(count):
         return _seconds(train, itertools.islice(batches, count), model, nn.CrossEntropyLoss(), optimizer)
 
-    with engine.choose(loader.device).running(model, optimizer):
+    with engine.choose(loader.device, experiment.precision).running(model, optimizer):
         updates(1)  # the first one also starts thread pools, and chooses and loads kernels
         once = updates(1)
         count = min(_PROBE_UPDATES, int(_PROBE_SECONDS / once))

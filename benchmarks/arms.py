@@ -1,0 +1,142 @@
+"""What is compared: several ways to train the same network on the same images, each as the loader and the loop of one epoch.
+
+    student    what the tutorials teach: PIL transforms in a DataLoader with a worker for each core, `.item()` at every step
+    reference  torchvision's reference scripts: transforms v2 on tensors, channels_last, metrics read at every tenth step
+    plain      labkit's loader and `fit`, as PyTorch computes by itself (LABKIT_ENGINE=plain)
+    labkit     the same with the engine that is chosen for the device
+    limit      the engine's updates alone, on batches that lie ready on the device
+
+Crop, flip, normalize.
+"""
+
+import os
+import time
+
+import torch
+from PIL import Image
+from torch import nn
+from torch.utils.data import DataLoader, Dataset
+from torchvision.transforms import v2
+
+from labkit import data, engine, models, transforms
+from labkit.loops import fit
+
+MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
+WORKERS = os.cpu_count()
+
+
+class Images(Dataset):
+    """A dataset of one image at a time: as PIL images, as torchvision's CIFAR10 makes them of its array, or as tensors."""
+
+    def __init__(self, image_set, transform, pil):
+        self.images = image_set.images.permute(0, 2, 3, 1).contiguous().numpy() if pil else image_set.images
+        self.labels, self.transform, self.pil = image_set.labels.tolist(), transform, pil
+
+    def __len__(self):
+        return len(self.images)
+
+    def __getitem__(self, index):
+        image = self.images[index]
+        return self.transform(Image.fromarray(image) if self.pil else image), self.labels[index]
+
+
+def usual_loader(image_set, batch_size, rotation=False, workers=WORKERS, pil=True):
+    """A DataLoader, as `student` (pil) or `reference` has it."""
+    steps = [v2.RandomCrop(32, padding=4), v2.RandomHorizontalFlip(), *([v2.RandomRotation(15)] if rotation else [])]
+    steps += [*([v2.PILToTensor()] if pil else []), v2.ToDtype(torch.float32, scale=True), v2.Normalize(MEAN, STD)]
+    pinned = torch.cuda.is_available()
+    return DataLoader(
+        Images(image_set, v2.Compose(steps), pil), batch_size, shuffle=True, num_workers=workers, persistent_workers=workers > 0, pin_memory=pinned
+    )  # fmt: skip
+
+
+def labkit_loader(image_set, batch_size, rotation=False, device=None):
+    steps = [transforms.RandomCrop(32, padding=4), transforms.RandomHorizontalFlip(), *([transforms.RandomRotation(15)] if rotation else [])]
+    return data.loader(image_set, batch_size, shuffle=True, transform=transforms.Compose([*steps, transforms.Normalize(MEAN, STD)]), device=device)
+
+
+def student_epoch(loader, model, optimizer):
+    device = next(model.parameters()).device
+    loss_fn, right = nn.CrossEntropyLoss(), 0
+    model.train()
+    for images, labels in loader:
+        images, labels = images.to(device), labels.to(device)
+        logits = model(images)
+        loss = loss_fn(logits, labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        right += (logits.argmax(1) == labels).sum().item()
+
+
+def reference_epoch(loader, model, optimizer):
+    device = next(model.parameters()).device
+    loss_fn = nn.CrossEntropyLoss()
+    model.to(memory_format=torch.channels_last).train()
+    for step, (images, labels) in enumerate(loader):
+        images = images.to(device, non_blocking=True, memory_format=torch.channels_last)
+        labels = labels.to(device, non_blocking=True)
+        logits = model(images)
+        loss = loss_fn(logits, labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        if step % 10 == 0:
+            loss.item(), (logits.argmax(1) == labels).float().mean().item()
+
+
+def bare_epoch(loader, model, optimizer):
+    """The shortest loop that still learns: no bar, no accuracy, no checks."""
+    loss_fn = nn.CrossEntropyLoss()
+    model.train()
+    for images, labels in loader:
+        optimizer.zero_grad()
+        loss_fn(model(images), labels).backward()
+        optimizer.step()
+
+
+def limit_epoch(batches, model, optimizer):
+    os.environ["LABKIT_ENGINE"] = "fast"
+    with engine.choose(next(model.parameters()).device).running(model, optimizer):
+        bare_epoch(batches, model, optimizer)
+
+
+def fit_epoch(chosen):
+    """An epoch of `fit` with LABKIT_ENGINE=`chosen`."""
+
+    def epoch(loader, model, optimizer):
+        os.environ["LABKIT_ENGINE"] = chosen
+        fit(model, loader, None, optimizer, epochs=1, verbose=False)
+
+    return epoch
+
+
+def arms(image_set, batch_size, device):
+    """{name: (epoch, loader)}."""
+    ours = labkit_loader(image_set, batch_size, device=device)
+    return {
+        "labkit": (fit_epoch("fast"), ours),
+        "plain": (fit_epoch("plain"), ours),
+        "student": (student_epoch, usual_loader(image_set, batch_size)),
+        "reference": (reference_epoch, usual_loader(image_set, batch_size, pil=False)),
+        "limit": (limit_epoch, list(ours)),
+    }
+
+
+def build(name, device):
+    """(the network `name`, its optimizer), always with the same weights."""
+    torch.manual_seed(0)
+    model = models.build(name).to(device)
+    return model, torch.optim.Adam(model.parameters(), lr=1e-3)
+
+
+def seconds(epoch, loader, name, device):
+    """Of one epoch of the network `name`, always from the same weights and in the same order of images."""
+    model, optimizer = build(name, device)
+    if hasattr(loader, "epoch"):
+        loader.epoch = 0
+    start = time.perf_counter()
+    epoch(loader, model, optimizer)
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - start

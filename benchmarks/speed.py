@@ -1,0 +1,119 @@
+"""How fast labkit is, in one table: loader, update, epoch and time to an accuracy, each beside the other ways of `arms.py`.
+
+    python benchmarks/speed.py --data imagefolder:cifar10-images
+
+The ways take turns from the same weights, and ratios are taken turn by turn: the median (lowest to highest). Networks start from
+random weights and are trained with Adam at 1e-3. What is timed are the updates; epochs that are timed for an accuracy end with a
+look at 1,000 validation images or more, which is not.
+"""
+
+import argparse
+import math
+import statistics
+import time
+from functools import partial
+
+import torch
+from arms import MEAN, STD, WORKERS, arms, build, labkit_loader, seconds, usual_loader
+from loader import images_per_second
+
+from labkit import data
+from labkit.device import default_device, describe
+from labkit.loops import test
+from labkit.transforms import Normalize
+
+CASES = [("resnet18", 256), ("resnet18", 32), ("resnet50", 64), ("SimpleCNN", 128), ("ConvNet", 32)]
+COLUMNS = ("plain", "student", "reference", "limit")
+MOST_EPOCHS = 30
+
+
+def loaders(image_set, rotation, device):
+    """{way: function that measures the seconds of 1,000 images}; the limit is to gather them and to do nothing else."""
+    found = {
+        "labkit": labkit_loader(image_set, 256, rotation, device),
+        "student": usual_loader(image_set, 256, rotation),
+        "reference": usual_loader(image_set, 256, rotation, pil=False),
+        "limit": data.loader(image_set, 256, shuffle=True, transform=lambda images, _: images.float(), device=device),
+    }
+    return {way: lambda loader=loader: 1000 / images_per_second(loader, 1.0) for way, loader in found.items()}
+
+
+def updates(image_set, name, batch_size, device):
+    """{way: function that measures the seconds of an epoch's updates, on batches that lie ready}."""
+    ways = arms(image_set, batch_size, device)
+    batches = ways["limit"][1]
+    return {way: partial(seconds, ways[way][0], batches, name, device) for way in ("labkit", "plain", "limit")}
+
+
+def epochs(image_set, name, batch_size, device):
+    """{way: function that measures the seconds of an epoch}."""
+    return {way: partial(seconds, epoch, loader, name, device) for way, (epoch, loader) in arms(image_set, batch_size, device).items()}
+
+
+def to_accuracy(target, dataset, name, device):
+    """{way: function that measures the seconds of training until `target` is reached on validation images, nan if it never is}."""
+    train, valid = data.split(data.load(dataset).train, 0.1)
+    valid = data.loader(valid, min(1000, len(valid)), transform=Normalize(MEAN, STD), device=device)
+
+    def measure(epoch, loader):
+        model, optimizer = build(name, device)
+        spent = 0.0
+        for _ in range(MOST_EPOCHS):
+            start = time.perf_counter()
+            epoch(loader, model, optimizer)
+            spent += time.perf_counter() - start
+            if test(valid, model, torch.nn.CrossEntropyLoss())[1] >= target:
+                return spent
+        return math.nan
+
+    ways = arms(train, 256, device)
+    ways.pop("limit")  # its batches are always the same ones
+    return {way: partial(measure, *ways[way]) for way in ways}
+
+
+def row(what, ways, turns):
+    """A line of the table, after one turn that warms up."""
+    found = [{way: measure() for way, measure in ways.items()} for _ in range(turns + (turns > 1))][-turns:]
+    cells = [ratio([turn[way] / turn["labkit"] for turn in found]) if way in ways else "" for way in COLUMNS[:-1]]
+    cells.append(ratio([turn["labkit"] / turn["limit"] for turn in found]) if "limit" in ways else "")
+    return f"| {what} | {statistics.median(turn['labkit'] for turn in found):.3g} s | {' | '.join(cells)} |"
+
+
+def ratio(values):
+    return f"{statistics.median(values):.2f}" + (f" ({min(values):.2f} to {max(values):.2f})" if len(values) > 1 else "")
+
+
+def rows(args, device):
+    """(what, its ways, number of turns), made one after the other: a DataLoader's workers end with it."""
+    image_set = data.load(f"shapes:{args.images}/10").train
+    yield "1,000 images: crop, flip", loaders(image_set, False, device), args.turns
+    yield "1,000 images: crop, flip, rotation", loaders(image_set, True, device), args.turns
+    for name, batch_size in args.cases:
+        yield f"updates of an epoch: {name}, batch {batch_size}", updates(image_set, name, batch_size, device), args.turns
+        yield f"epoch: {name}, batch {batch_size}", epochs(image_set, name, batch_size, device), args.turns
+    if args.data:
+        yield f"to {args.target:.0%} on {args.data}: resnet18, batch 256", to_accuracy(args.target, args.data, "resnet18", device), 1
+
+
+def case(text):
+    name, _, batch_size = text.partition(":")
+    return name, int(batch_size)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument("--images", type=int, default=2_560, help="in an epoch")
+    parser.add_argument("--cases", type=case, nargs="*", default=CASES, metavar="NETWORK:BATCH")
+    parser.add_argument("--data", help="the dataset whose validation images decide; without it no time to an accuracy is measured")
+    parser.add_argument("--target", type=float, default=0.65)
+    args = parser.parse_args()
+    device = default_device()
+    print(f"{describe(device)}, torch {torch.__version__}; {args.images:,} images an epoch, {WORKERS} workers, {args.turns} turns\n")
+    print("| what | labkit | plain / labkit | student / labkit | reference / labkit | labkit / limit |\n| --- | --- | --- | --- | --- | --- |")
+    for what, ways, turns in rows(args, device):
+        print(row(what, ways, turns), flush=True)
+
+
+if __name__ == "__main__":
+    main()
