@@ -20,7 +20,8 @@ from labkit.study.tasks import probe
 RECIPES = {
     "FastNet16": {"model": "FastNet16"},
     "FastNet32": {"model": "FastNet32"},
-    "ResNet-18, 7×7 stem": {"model": "resnet18"},
+    "FastNet32 in bfloat16": {"model": "FastNet32", "precision": "bfloat16"},
+    "ResNet-18": {"model": "resnet18"},
 }
 USUAL = {"augmentation": ("crop", "flip"), "optimizer": "adam", "lr": 1e-3, "batch_size": 128, "schedule": "one_cycle"}
 FAST = {  # notebook 13's
@@ -56,7 +57,6 @@ def main():
             finished = run(fitted(experiment(RECIPES[name], args.data, args.seed), minutes, device), device=device, verbose=False)
             epochs, accuracy = finished.result["epochs"], finished.result["test_acc"]
             print(f"| {minutes:g} min | {name} | {epochs} | {finished.seconds / 60:.1f} | {accuracy:.3f} |", flush=True)
-
 
 
 if __name__ == "__main__":

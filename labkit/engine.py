@@ -104,22 +104,22 @@ def _fused(optimizer, fused):
 
 @contextmanager
 def _bfloat16(model):
-    model.forward = partial(_forward_in_bfloat16, model)
-    try:
+    with ExitStack() as stack:
+        if before := vars(model).get("forward"):
+            stack.callback(setattr, model, "forward", before)
+        model.forward = partial(_forward_in_bfloat16, model, model.forward)
+        stack.callback(delattr, model, "forward")
         yield
-    finally:
-        del model.forward
 
 
-def _forward_in_bfloat16(model, images):
+def _forward_in_bfloat16(model, forward, images):
     """The mixed precision of P. Micikevicius et al., "Mixed Precision Training", 2018; bfloat16 has the range of float32, so that
     no loss needs to be scaled.
     """
-    forward = type(model).forward
     if not model.training:
-        return forward(model, images)
+        return forward(images)
     with torch.autocast(images.device.type, torch.bfloat16):
-        return forward(model, images).float()
+        return forward(images).float()
 
 
 @contextmanager

@@ -1,10 +1,12 @@
 """The benchmarks run, and measure what the lesson uses. What they find is for a quiet machine."""
 
+import os
 import subprocess
 import sys
 
 import nbformat
 import pytest
+import torch
 from solutions import ROOT
 
 from labkit import profile
@@ -25,6 +27,42 @@ def test_the_fast_recipe_is_the_one_of_notebook_13(benchmarks):
     space = {"P": profile.Profile("laptop", "shapes:100/50"), "Experiment": Experiment}
     exec(next(cell.source for cell in cells if cell.source.startswith("RECIPE =")), space)
     assert {name: getattr(space["RECIPE"], name) for name in FAST} == FAST
+
+
+AIRBENCH = """
+import torch
+
+class CifarLoader:
+    def __init__(self, path, train=True, batch_size=500, aug=None, altflip=False):
+        self.content = torch.load(f"{path}/{'train' if train else 'test'}.pt")
+
+def train94(loader):
+    assert loader.content["images"].shape == (100, 32, 32, 3) and loader.content["images"].dtype == torch.uint8
+    return "a network"
+
+def evaluate(network, loader, tta_level):
+    assert network == "a network" and len(loader.content["labels"]) == 50 and len(loader.content["classes"]) == 10
+    return 0.94
+"""
+
+
+def test_the_comparison_with_airbench_trains_with_both(benchmarks, tmp_path, monkeypatch):
+    """With a stand-in that needs no GPU: what is tested is our side, and that its images are where airbench looks for them."""
+    (tmp_path / "airbench").mkdir()
+    (tmp_path / "airbench" / "__init__.py").write_text(AIRBENCH)
+    (tmp_path / "airbench" / "lib_airbench94.py").write_text("hyp = {'opt': {'batch_size': 1024}, 'aug': {}}")
+    monkeypatch.syspath_prepend(tmp_path)
+    from against_airbench import compare, line
+
+    ours, theirs = compare(94, "shapes:100/50", 2, torch.device("cpu"), model="FastNet16", epochs=1, batch_size=50)
+    assert len(ours) == len(theirs) == 2 and all(one.seconds > 0 and 0 <= one.accuracy <= 1 for one in ours)
+    assert line("airbench94", theirs).startswith("| airbench94 | 94.00% ± 0.00% | 0.00 s")
+
+
+def test_without_a_gpu_the_comparison_is_one_sentence(tmp_path):
+    surroundings = os.environ | {"CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run([sys.executable, BENCHMARKS / "against_airbench.py"], cwd=tmp_path, capture_output=True, text=True, env=surroundings)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1) and "run this where there is one" in done.stderr
 
 
 def test_the_table_has_a_line_for_each_measurement(tmp_path):

@@ -134,6 +134,14 @@ def test_what_is_evaluated_has_full_precision_and_scores_are_float32(name, chose
             torch.testing.assert_close(model(images), evaluated, rtol=1e-4, atol=1e-4)
 
 
+def test_a_network_that_is_one_convolution_gets_its_forward_back():
+    model, images = nn.Conv2d(3, 10, 3, padding=1), torch.randn(2, 3, 1, 1)
+    plain = model(images)
+    with replace(FAST, precision="bfloat16").running(model):
+        torch.testing.assert_close(model(images), plain, rtol=0, atol=0.05)
+    assert "forward" not in vars(model) and torch.equal(model(images), plain)
+
+
 def test_a_precision_that_does_not_exist_is_one_sentence():
     with one_sentence("unknown precision 'half'", "accepted: float32, bfloat16"):
         loops.fit(models.SimpleCNN(), batches(1), None, None, epochs=1, precision="half")

@@ -102,18 +102,20 @@ def test_the_sandbox_goes_with_a_grader_that_is_killed(needs_bubblewrap):
     program = "from labkit.course.sandbox import *\nb = Bubblewrap(Limits(seconds=900))\n"
     program += f"b.run([b.python, '-I', '-c', 'import time; time.sleep(900)', '{token}'], {{}})"
     grader = subprocess.Popen([sys.executable, "-c", program], cwd="/", env=os.environ | {"PYTHONPATH": str(ROOT)})
-    sleeping = wait_for(lambda: [pid for pid in hostile.left(token) if pid != str(grader.pid) and _name(pid).startswith("python")])
+    sleeping = wait_for(lambda: [pid for pid in hostile.left(token) if _is_called_with(token, pid)])
     assert sleeping, "the program was never started"
     grader.send_signal(signal.SIGKILL)
     grader.wait()
     assert wait_for(lambda: not hostile.left(token))
 
 
-def _name(pid):
+def _is_called_with(argument, pid):
+    """Whether it is the program in the sandbox: bwrap's name is another one, and in the grader the argument is a part of the program."""
     try:
-        return Path(f"/proc/{pid}/comm").read_text()
+        called = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        return Path(f"/proc/{pid}/comm").read_text().startswith("python") and argument.encode() in called
     except OSError:
-        return ""
+        return False
 
 
 def wait_for(condition, seconds=60):
