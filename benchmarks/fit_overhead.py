@@ -3,7 +3,7 @@
     python benchmarks/fit_overhead.py
 
 One epoch each, in turns, from the same weights, both as PyTorch computes by itself (LABKIT_ENGINE=plain; what the engine brings
-is in epoch.py); the ratio is taken pair by pair.
+is in speed.py); the ratio is taken pair by pair.
 """
 
 import argparse
