@@ -5,7 +5,6 @@ from collections import namedtuple
 from pathlib import Path
 
 import torch
-import torchvision
 from safetensors.torch import load_file
 from torch import nn
 
@@ -33,7 +32,7 @@ def resnet50(num_classes=10, weights=None, stem="imagenet", dropout=0.0):
 
 def _resnet(name, num_classes, weights, stem, dropout):
     accepted("stem", stem, STEMS)
-    enum = torchvision.models.get_model_weights(name)
+    enum = _torchvision_models().get_model_weights(name)
     pretrained = weights if weights in enum.__members__ else None
     model = replace_head(_torchvision_model(name, pretrained), num_classes, dropout)
     if stem == "cifar":
@@ -44,11 +43,18 @@ def _resnet(name, num_classes, weights, stem, dropout):
     return model
 
 
+def _torchvision_models():
+    """Imported when it is needed: a third of the start of a process that has other networks."""
+    from torchvision import models
+
+    return models
+
+
 def _torchvision_model(name, weights):
     if weights is None:
-        return torchvision.models.get_model(name)
+        return _torchvision_models().get_model(name)
     try:
-        return torchvision.models.get_model(name, weights=weights)
+        return _torchvision_models().get_model(name, weights=weights)
     except Exception as error:  # urllib, zip, pickle and torch each have errors of their own
         url, file = _checkpoint(name, weights)
         problem, fix = "could not be fetched", f"put {file.name} from {url} into {file.parent}, or give the path of a copy in place of the name"
@@ -59,7 +65,7 @@ def _torchvision_model(name, weights):
 
 def _checkpoint(name, weights):
     """Where a torchvision checkpoint comes from, and the file it is kept in."""
-    url = torchvision.models.get_model_weights(name)[weights].url
+    url = _torchvision_models().get_model_weights(name)[weights].url
     return url, Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[1]
 
 

@@ -84,7 +84,7 @@ def lay_out(course):
 
 def plan_of(submissions, out, course):
     chosen = rubric.load(course / "rubric.toml")
-    seconds = 15 + secrets.randbelow(10**6) / 10**8  # a number of its own, to find its processes by
+    seconds = 10 + secrets.randbelow(10**6) / 10**8  # a number of its own, to find its processes by
     setting = measure.Setting(rebuild.lessons(course), DATA, Bubblewrap(LIMITS), chosen.measured_notebooks, device="cpu", seconds=seconds)
     return grade.Plan(submissions, out, course, setting, chosen, jobs=2, seconds=240)
 

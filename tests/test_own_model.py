@@ -216,15 +216,15 @@ def test_a_hostile_network_ends_in_a_sentence(case, folder, box):
 
 
 ENDLESS = {
-    "loops": ("while True:\n    pass", "had no answer after 8 seconds"),
-    "forks": ("while True:\n    try:\n        os.fork()\n    except OSError:\n        pass", "had no answer after 8 seconds|of memory"),
+    "loops": ("while True:\n    pass", "had no answer after 6 seconds"),
+    "forks": ("while True:\n    try:\n        os.fork()\n    except OSError:\n        pass", "had no answer after 6 seconds|of memory"),
 }
 
 
 @pytest.mark.parametrize("case", ENDLESS)
 def test_a_network_that_comes_to_no_end_is_ended(case, folder, box):
     answer, words = ENDLESS[case]
-    outcome = measure(folder, box, sources(network(answer)), seconds=8)
+    outcome = measure(folder, box, sources(network(answer)), seconds=6)
     not_measured(outcome, "its network ")
     assert any(choice in outcome.sentence for choice in words.split("|")), outcome.sentence
 

@@ -33,7 +33,7 @@ from labkit.study.records import Records
 from labkit.study.tasks import Cost
 
 REPRODUCIBLE = ("weights.safetensors", "history.jsonl", "result.json")
-LONG = {"data": "shapes:100/50", "model": "ConvNet", "valid": 0.2, "batch_size": 16, "epochs": 60}  # some seconds
+LONG = {"data": "shapes:100/50", "model": "ConvNet", "valid": 0.2, "batch_size": 16, "epochs": 40}  # some seconds
 
 
 def reproducible(folder):
@@ -383,6 +383,12 @@ def test_the_layout_that_is_measured_as_the_fastest_is_taken(tiny):
     assert str(plan) == "about 27 s, 2 runs side by side (one run after another: about 36 s); the smoke size: about 4 s"
     assert make_plan(Measured({1: 1.0, 2: 2.5}), pending, {}).layout == Layout(1, 1)
     assert make_plan(Measured({1: 1.0, 2: 0.8, 4: None}), pending, {}).layout == Layout(2, 1)
+
+
+def test_a_study_that_is_soon_done_is_not_measured_side_by_side(tiny):
+    executor = Measured({1: 1.0, 2: 0.1})
+    assert make_plan(executor, {tiny(): 3}, {}).seconds == {Layout(1, 1): 9.0} and [processes for _, processes in executor.probed] == [1]
+    assert make_plan(executor, {tiny(): 3, tiny(seed=1): 1}, {}).layout == Layout(2, 1)
 
 
 def test_only_epochs_to_go_count_and_each_kind_of_training_is_probed_once(tiny):

@@ -62,9 +62,8 @@ class _Worker:
     """A process that measures one submission after another."""
 
     def __init__(self, setting):
-        context = multiprocessing.get_context("spawn")  # what has threads, as PyTorch has, must not be forked
-        self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=startup.call, args=(__name__, "_work", theirs), daemon=True)
+        self.pipe, theirs = multiprocessing.Pipe()
+        self.process = startup.process(__name__, "_work", theirs)
         self.process.start()
         theirs.close()
         with suppress(EOFError, OSError):

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 
 from labkit.study.tasks import Cost
 
+_SOON = 10.0  # seconds of a study in which another layout would not win back what its start and measurement take
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -42,19 +44,35 @@ class Plan:
 def make_plan(executor, pending, smaller):
     """The `Plan` for `pending`, {experiment: epochs to go}; smaller: {name: {experiment: epochs}} is only estimated.
 
-    Every layout that the executor offers is measured on every kind of training, and the fastest is taken.
+    The layouts that the executor offers are measured on every kind of training, and the fastest is taken; a study that
+    is soon done with the first one takes that.
     """
     every = [e for group in (pending, *smaller.values()) for e in group]
-    costs = _without_failures({layout: _costs(executor, every, layout) for layout in executor.layouts(len(pending))})
-    seconds = {layout: makespan(_work(pending, known).values(), layout.processes) for layout, known in costs.items()}
+    costs = _without_failures(_measured(executor, every, pending))
+    seconds = {layout: _seconds(pending, known, layout) for layout, known in costs.items()}
     layout = min(seconds, key=seconds.get)
     known = costs[layout]
     work = _work(pending, known)
     return Plan(
         layout, sorted(pending, key=lambda e: work[e.key], reverse=True), work,
         {e.key: known[kind(e)].epoch(e) if known[kind(e)] else 0.0 for e in pending}, seconds,
-        {name: makespan(_work(group, known).values(), layout.processes) for name, group in smaller.items()},
+        {name: _seconds(group, known, layout) for name, group in smaller.items()},
     )  # fmt: skip
+
+
+def _measured(executor, experiments, pending):
+    """{layout: costs of all kinds in it}, of as many layouts as it is worth measuring."""
+    costs = {}
+    for layout in executor.layouts(len(pending)):
+        costs[layout] = _costs(executor, experiments, layout)
+        if _seconds(pending, costs[layout], layout) < _SOON:
+            break
+    return costs
+
+
+def _seconds(experiments, costs, layout):
+    """How long {experiment: epochs to go} take in a layout."""
+    return makespan(_work(experiments, costs).values(), layout.processes)
 
 
 def kind(experiment):

@@ -1,6 +1,6 @@
 """Runs in processes of this machine: one after another with all threads, or several side by side.
 
-Each worker is a spawned process that does one task after another and ends with its parent, however that ends.
+Each worker is a process that does one task after another and ends with its parent, however that ends.
 What it prints goes to a log file: lines of several processes in one notebook cell would tear each other.
 """
 
@@ -24,7 +24,6 @@ from labkit.errors import LabkitError
 from labkit.study.estimate import Layout
 from labkit.study.tasks import Cost, failure, load, probe, release_card, train_run
 
-_SPAWN = multiprocessing.get_context("spawn")  # a forked child cannot use CUDA, nor the thread pools of its parent
 _MOST_PROCESSES = 8  # each has torch and the images in memory
 _SHARING_A_CARD = (1, 2, 4)
 _TICK = 0.3  # seconds between looks at a progress bar
@@ -162,8 +161,8 @@ class _Worker:
 
     @classmethod
     def start(cls, log):
-        ours, theirs = _SPAWN.Pipe()
-        process = _SPAWN.Process(target=startup.call, args=(__name__, "_serve", theirs, str(log)), daemon=True)
+        ours, theirs = multiprocessing.Pipe()
+        process = startup.process(__name__, "_serve", theirs, str(log))
         with _ctrl_c_held_back():
             process.start()
         theirs.close()
