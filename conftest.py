@@ -9,6 +9,7 @@ import tempfile
 from collections import Counter
 
 import pytest
+import warm_kernels
 
 LONG = ("test_hostile_class", "test_grade", "test_study", "test_kit", "test_nbgrader")
 
@@ -25,6 +26,7 @@ def pytest_configure(config):
     os.environ.pop("LABKIT_DATA", None)
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # started in the background of a shell: no child would see a Ctrl-C
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    warm_kernels.install()
     if _is_worker(config):
         config.labkit_runs = os.environ["LABKIT_RUNS"]
     else:
