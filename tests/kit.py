@@ -69,9 +69,9 @@ class Kit:
             os.environ.update(before)
 
 
-def make_environment(folder, packages=None):
-    """A new environment in `folder`, with pip and the packages in the folder `packages`, or without any; returns its Python."""
-    venv.create(folder, with_pip=bool(packages))
+def make_environment(folder, packages=None, with_pip=True):
+    """A new environment in `folder`, with the packages in the folder `packages` visible; returns its Python."""
+    venv.create(folder, with_pip=with_pip)
     python = folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
     if packages:
         site = next(folder.glob("lib/**/site-packages"))

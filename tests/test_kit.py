@@ -179,7 +179,7 @@ def shown_by_first_cell(kit, setup):
 
 
 def test_a_kernel_without_labkit_says_what_to_do(kit, tmp_path):
-    python = make_environment(tmp_path / "bare")
+    python = make_environment(tmp_path / "bare", with_pip=False)
     result = kit.run(str(python), "-c", "import check_environment", cwd=kit.folder / "notebooks")
     message = result.stderr.split("WrongEnvironment: ")[1]
     assert message.startswith(f"labkit is not installed for this kernel. In a terminal go to {kit.folder}, run")
