@@ -17,8 +17,7 @@ from safetensors.torch import load_file, save_file
 from test_sandbox import needs_bubblewrap  # noqa: F401 (a fixture)
 from test_weights import Canary, forge, not_measured, read, saved
 
-from labkit import runs
-from labkit.checks import forward
+from labkit import forward, runs
 from labkit.course import own_model
 from labkit.course.own_model import GIVEN, in_sandbox
 from labkit.course.sandbox import MIB, Bubblewrap, Docker, Limits, Outcome, Unsafe
@@ -308,7 +307,7 @@ def test_what_the_sandbox_is_given(folder):
     runner, images = Recorded(b"logits\n" + logits().tobytes()), torch.rand(3, 3, 4, 4)
     assert ask(folder, runner, images).tolist() == [[0, 1], [2, 3], [4, 5]]
     seen = runner.seen
-    assert seen["command"] == ["python", "-P", "-m", "labkit.checks.forward", GIVEN] and seen["files"]["parts.py"] == PARTS.encode()
+    assert seen["command"] == ["python", "-P", "-m", "labkit.forward", GIVEN] and seen["files"]["parts.py"] == PARTS.encode()
     assert seen["modes"] == {0o100444} and seen["mode"] == 0o700 and np.array_equal(seen["images"], images.numpy())
     assert sorted(seen["readonly"]) == [f"{GIVEN}/{name}" for name in ("images.npy", "task.json", "weights.safetensors")]
     assert seen["limits"].memory == 512 * MIB and seen["limits"].seconds == own_model.START + 3 * own_model.PER_IMAGE

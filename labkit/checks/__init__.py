@@ -4,9 +4,12 @@ compares them with what must be and names the mistake; `check` does both and tel
 The two halves are apart so that, at grading, the probe can run in a sandbox and the judge outside it.
 """
 
-from labkit.checks import best, distillation, images, loops, models, reset, schedules, scores, search, statistics, stopping, study, transfer
-from labkit.checks.todo import Finding
 from labkit.errors import accepted
+from labkit.startup import fast_imports
+
+with fast_imports():
+    from labkit.checks import best, distillation, images, loops, models, reset, schedules, scores, search, statistics, stopping, study, transfer
+    from labkit.checks.todo import Finding
 
 __all__ = ["Finding", "check", "judge", "names", "points", "probe"]
 

@@ -18,14 +18,11 @@ from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 
-from labkit.startup import fast_imports
-
-with fast_imports():
-    from labkit import checks
-    from labkit.checks import guard
-    from labkit.checks.guard import MAX_TEXT, run_scene
-    from labkit.checks.notebook import answers, code
-    from labkit.checks.status import beside, observe
+from labkit import checks
+from labkit.checks import guard
+from labkit.checks.guard import MAX_TEXT, run_scene
+from labkit.checks.notebook import answers, code
+from labkit.checks.status import beside, observe
 
 SECONDS = 90  # on the clock, for one exercise
 SCENE_SECONDS, PATIENCE = 6.0, 5  # as in guard.py, but long: many submissions at once make a machine slow, and no student waits

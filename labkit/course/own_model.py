@@ -1,6 +1,6 @@
 """Measuring a network of the student's own: the student's class answers in the sandbox, and only logits come out.
 
-labkit/checks/forward.py is what runs there. It has the weights and the test images, in an order that nobody can know, and
+labkit/forward.py is what runs there. It has the weights and the test images, in an order that nobody can know, and
 no labels. What it sends is read here as what it is: data from an opponent.
 """
 
@@ -17,12 +17,12 @@ import numpy as np
 import torch
 
 from labkit import models
-from labkit.checks.forward import IMAGES, TASK
 from labkit.course.inbox import LARGEST
 from labkit.course.sandbox import MIB, Unsafe
 from labkit.course.untrusted import Refused, in_bytes, shown
 from labkit.course.weights import weights_file
 from labkit.errors import LabkitError
+from labkit.forward import IMAGES, TASK
 
 GIVEN = "/given"  # the folder of weights and images inside
 # Seconds on the clock: to start, and for each image. A resnet50 that keeps 32×32 takes 0.04 on a core of its own, 0.09 on a busy machine.
@@ -46,7 +46,7 @@ def in_sandbox(sandbox, sources, seconds=None):
         box = _limited(sandbox, seconds or START + PER_IMAGE * len(images), 4 * len(images) * num_classes)
         with _laid_out(task, weights_file(folder), images) as paths:
             inside = str(paths[0].parent) if isinstance(box, Unsafe) else GIVEN  # without a sandbox there is no other place
-            command = [box.python, "-P", "-m", "labkit.checks.forward", inside]
+            command = [box.python, "-P", "-m", "labkit.forward", inside]
             outcome = box.run(command, files, {f"{inside}/{path.name}": path for path in paths})
         return _read(outcome, box.limits, (len(images), num_classes))
 

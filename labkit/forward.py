@@ -1,4 +1,4 @@
-"""`python -P -m labkit.checks.forward FOLDER`: what runs in the sandbox to measure a network of the student's own.
+"""`python -P -m labkit.forward FOLDER`: what runs in the sandbox to measure a network of the student's own.
 
 FOLDER holds task.json (model, num_classes, stem, dropout and the name of the weights file), the weights, and images.npy,
 float32 (N, channels, height, width); there are no labels. The student's modules lie in the working folder. To the descriptor
