@@ -32,7 +32,7 @@ test: $(INSTALLED)
 	@echo "== style"
 	$(BIN)/ruff check .
 	@echo "== tests and notebooks"
-	$(BIN)/python -m pytest -n auto --maxprocesses=4 --dist=loadfile
+	$(BIN)/python -m pytest -n auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
 
 kit: $(INSTALLED)
 	$(BIN)/labkit release --out build/kit.zip

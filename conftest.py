@@ -23,6 +23,7 @@ def pytest_configure(config):
     os.environ["LABKIT_PROFILE"] = "smoke"
     os.environ["LABKIT_PROGRESS"] = "off"
     os.environ["OMP_NUM_THREADS"] = "1"
+    os.environ |= {"MALLOC_MMAP_THRESHOLD_": f"{2**25}", "MALLOC_TRIM_THRESHOLD_": f"{2**31 - 1}", "MALLOC_TOP_PAD_": f"{2**26}"}  # see labkit/engine.py
     os.environ.pop("LABKIT_DATA", None)
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # started in the background of a shell: no child would see a Ctrl-C
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -41,21 +42,6 @@ def pytest_collection_modifyitems(items):
 def pytest_collection_finish():
     """What is imported by now stays: the collector need not walk through it again and again."""
     gc.freeze()
-
-
-@pytest.hookimpl(optionalhook=True)  # only where xdist is at work
-def pytest_xdist_make_scheduler(config, log):
-    """A file stays in one process, as the cells of a notebook share a kernel and tests share fixtures; but each walk through a
-    notebook of the kit may go to another one, else they would take longer than all other tests.
-    """
-    from xdist.scheduler import LoadScopeScheduling
-
-    class Scheduling(LoadScopeScheduling):
-        def _split_scope(self, nodeid):
-            return nodeid if "test_kit.py::test_stubs" in nodeid else nodeid.partition("::")[0]
-
-    config.option.loadscopereorder = False  # it would begin with the files of many tests, which are quick ones
-    return Scheduling(config, log)
 
 
 def pytest_terminal_summary(terminalreporter):

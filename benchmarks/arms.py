@@ -95,31 +95,36 @@ def bare_epoch(loader, model, optimizer):
         optimizer.step()
 
 
-def limit_epoch(batches, model, optimizer):
-    os.environ["LABKIT_ENGINE"] = "fast"
-    with engine.choose(next(model.parameters()).device).running(model, optimizer):
-        bare_epoch(batches, model, optimizer)
+def limit_epoch(precision):
+    """The updates of an epoch with the engine of `fit_epoch("fast", precision)`."""
 
-
-def fit_epoch(chosen):
-    """An epoch of `fit` with LABKIT_ENGINE=`chosen`."""
-
-    def epoch(loader, model, optimizer):
-        os.environ["LABKIT_ENGINE"] = chosen
-        fit(model, loader, None, optimizer, epochs=1, verbose=False)
+    def epoch(batches, model, optimizer):
+        os.environ["LABKIT_ENGINE"] = "fast"
+        with engine.choose(next(model.parameters()).device, precision).running(model, optimizer):
+            bare_epoch(batches, model, optimizer)
 
     return epoch
 
 
-def arms(image_set, batch_size, device):
-    """{name: (epoch, loader)}."""
+def fit_epoch(chosen, precision="float32"):
+    """An epoch of `fit` with LABKIT_ENGINE=`chosen`."""
+
+    def epoch(loader, model, optimizer):
+        os.environ["LABKIT_ENGINE"] = chosen
+        fit(model, loader, None, optimizer, epochs=1, verbose=False, precision=precision)
+
+    return epoch
+
+
+def arms(image_set, batch_size, device, precision="float32"):
+    """{name: (epoch, loader)}. precision: of labkit and its limit; the other ways are what they are, in float32."""
     ours = labkit_loader(image_set, batch_size, device=device)
     return {
-        "labkit": (fit_epoch("fast"), ours),
+        "labkit": (fit_epoch("fast", precision), ours),
         "plain": (fit_epoch("plain"), ours),
         "student": (student_epoch, usual_loader(image_set, batch_size)),
         "reference": (reference_epoch, usual_loader(image_set, batch_size, pil=False)),
-        "limit": (limit_epoch, list(ours)),
+        "limit": (limit_epoch(precision), list(ours)),
     }
 
 

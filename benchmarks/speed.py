@@ -19,6 +19,7 @@ from loader import images_per_second
 
 from labkit import data
 from labkit.device import default_device, describe
+from labkit.engine import PRECISIONS
 from labkit.loops import test
 from labkit.transforms import Normalize
 
@@ -38,19 +39,19 @@ def loaders(image_set, rotation, device):
     return {way: lambda loader=loader: 1000 / images_per_second(loader, 1.0) for way, loader in found.items()}
 
 
-def updates(image_set, name, batch_size, device):
+def updates(image_set, name, batch_size, device, precision):
     """{way: function that measures the seconds of an epoch's updates, on batches that lie ready}."""
-    ways = arms(image_set, batch_size, device)
+    ways = arms(image_set, batch_size, device, precision)
     batches = ways["limit"][1]
     return {way: partial(seconds, ways[way][0], batches, name, device) for way in ("labkit", "plain", "limit")}
 
 
-def epochs(image_set, name, batch_size, device):
+def epochs(image_set, name, batch_size, device, precision):
     """{way: function that measures the seconds of an epoch}."""
-    return {way: partial(seconds, epoch, loader, name, device) for way, (epoch, loader) in arms(image_set, batch_size, device).items()}
+    return {way: partial(seconds, epoch, loader, name, device) for way, (epoch, loader) in arms(image_set, batch_size, device, precision).items()}
 
 
-def to_accuracy(target, dataset, name, device):
+def to_accuracy(target, dataset, name, device, precision):
     """{way: function that measures the seconds of training until `target` is reached on validation images, nan if it never is}."""
     train, valid = data.split(data.load(dataset).train, 0.1)
     valid = data.loader(valid, min(1000, len(valid)), transform=Normalize(MEAN, STD), device=device)
@@ -66,7 +67,7 @@ def to_accuracy(target, dataset, name, device):
                 return spent
         return math.nan
 
-    ways = arms(train, 256, device)
+    ways = arms(train, 256, device, precision)
     ways.pop("limit")  # its batches are always the same ones
     return {way: partial(measure, *ways[way]) for way in ways}
 
@@ -89,10 +90,10 @@ def rows(args, device):
     yield "1,000 images: crop, flip", loaders(image_set, False, device), args.turns
     yield "1,000 images: crop, flip, rotation", loaders(image_set, True, device), args.turns
     for name, batch_size in args.cases:
-        yield f"updates of an epoch: {name}, batch {batch_size}", updates(image_set, name, batch_size, device), args.turns
-        yield f"epoch: {name}, batch {batch_size}", epochs(image_set, name, batch_size, device), args.turns
+        yield f"updates of an epoch: {name}, batch {batch_size}", updates(image_set, name, batch_size, device, args.precision), args.turns
+        yield f"epoch: {name}, batch {batch_size}", epochs(image_set, name, batch_size, device, args.precision), args.turns
     if args.data:
-        yield f"to {args.target:.0%} on {args.data}: resnet18, batch 256", to_accuracy(args.target, args.data, "resnet18", device), 1
+        yield f"to {args.target:.0%} on {args.data}: resnet18, batch 256", to_accuracy(args.target, args.data, "resnet18", device, args.precision), 1
 
 
 def case(text):
@@ -107,9 +108,11 @@ def main():
     parser.add_argument("--cases", type=case, nargs="*", default=CASES, metavar="NETWORK:BATCH")
     parser.add_argument("--data", help="the dataset whose validation images decide; without it no time to an accuracy is measured")
     parser.add_argument("--target", type=float, default=0.65)
+    parser.add_argument("--precision", choices=PRECISIONS, default="float32", help="of labkit's updates; the other ways stay as they are")
     args = parser.parse_args()
     device = default_device()
-    print(f"{describe(device)}, torch {torch.__version__}; {args.images:,} images an epoch, {WORKERS} workers, {args.turns} turns\n")
+    print(f"{describe(device)}, torch {torch.__version__}; {args.images:,} images an epoch, {WORKERS} workers, {args.turns} turns; labkit in {args.precision}")
+    print()
     print("| what | labkit | plain / labkit | student / labkit | reference / labkit | labkit / limit |\n| --- | --- | --- | --- | --- | --- |")
     for what, ways, turns in rows(args, device):
         print(row(what, ways, turns), flush=True)

@@ -1,5 +1,6 @@
 """Kernels that start warm: forked from a process that has imported PyTorch and its like, which takes most of a short notebook's time."""
 
+import atexit
 import json
 import os
 import select
@@ -40,6 +41,7 @@ class WarmProvisioner(LocalProvisioner):
 def server(python):
     """The socket of a server that runs `python`. It ends with this process."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    atexit.register(ours.close)
     environment = os.environ | {"MPLBACKEND": "module://matplotlib_inline.backend_inline"}  # is read when matplotlib is imported
     with theirs:
         command = [python, str(SERVER), str(theirs.fileno())]
