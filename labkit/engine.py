@@ -47,6 +47,8 @@ class Engine:
                 stack.enter_context(live_taps(model))
             if type(optimizer) in _FUSED:
                 stack.enter_context(_fused(optimizer, self.fused))
+                if self.channels_last:
+                    stack.enter_context(_updated_in_order(optimizer))
             if self.precision == "bfloat16":
                 stack.enter_context(_bfloat16(model))
             yield
@@ -100,6 +102,43 @@ def _fused(optimizer, fused):
     finally:
         for group, value in zip(groups, before):
             group["fused"] = value
+
+
+@contextmanager
+def _updated_in_order(optimizer):
+    """For an update, kernels whose channels lie side by side are seen as (out channels, height, width, in channels).
+
+    That is their order in memory, so nothing moves. Else the fused updates first copy each gradient that is not in order.
+    """
+    turned = []
+
+    def turn(optimizer, *_):
+        kernels = [parameter for group in optimizer.param_groups for parameter in group["params"] if parameter.dim() == 4]
+        for kernel in kernels:
+            if kernel.grad is not None and kernel.is_contiguous(memory_format=torch.channels_last):
+                _permute(optimizer, kernel, (0, 2, 3, 1))
+                turned.append(kernel)
+
+    def turn_back(optimizer, *_):
+        while turned:
+            _permute(optimizer, turned.pop(), (0, 3, 1, 2))
+
+    hooks = [optimizer.register_step_pre_hook(turn), optimizer.register_step_post_hook(turn_back)]
+    try:
+        yield
+    finally:
+        turn_back(optimizer)  # where an update was interrupted
+        for hook in hooks:
+            hook.remove()
+
+
+def _permute(optimizer, kernel, order):
+    """Permute a kernel, its gradient and all that the optimizer keeps in its shape."""
+    gradient, kernel.grad = kernel.grad, None  # it has to have the shape of the kernel at any time
+    kernel.data = kernel.data.permute(order)
+    kernel.grad = gradient.permute(order)
+    state = optimizer.state.get(kernel, {})
+    state.update({name: value.permute(order) for name, value in state.items() if torch.is_tensor(value) and value.dim() == 4})
 
 
 @contextmanager

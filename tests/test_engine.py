@@ -292,6 +292,33 @@ def test_model_and_optimizer_come_out_as_they_went_in(broken):
     assert all(one is other for one, other in zip(parameters, model.parameters()))
 
 
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_an_update_sees_kernels_in_the_order_of_memory_and_everyone_else_in_their_own(optimizer):
+    (model, steps), _ = twins("SimpleCNN", optimizer, torch.float32)
+    shapes = [parameter.shape for parameter in model.parameters()]
+    seen = []
+    with FAST.running(model, steps):
+        steps.register_step_pre_hook(lambda *_: seen.append([(p.shape, p.is_contiguous(), p.grad.is_contiguous()) for p in model.parameters()]))
+        hand_written(model, steps, batches(2, dtype=torch.float32))
+        assert [parameter.shape for parameter in model.parameters()] == shapes
+        assert all(steps.state[p][name].shape == p.shape for p in model.parameters() for name in steps.state[p] if steps.state[p][name].dim())
+    assert [shape for shape, *_ in seen[1]] == [shape[:1] + shape[2:] + shape[1:2] if len(shape) == 4 else shape for shape in shapes]
+    assert all(parameter and gradient for update in seen for _, parameter, gradient in update)
+
+
+def test_weights_have_their_shape_after_an_update_that_was_interrupted():
+    (model, steps), (plain, _) = twins("SimpleCNN", "adam", torch.float32)
+
+    def press_ctrl_c(*_):
+        raise KeyboardInterrupt
+
+    with suppress(KeyboardInterrupt), FAST.running(model, steps):
+        steps.register_step_pre_hook(press_ctrl_c)
+        hand_written(model, steps, batches(1, dtype=torch.float32))
+    assert all(torch.equal(weight, same) for weight, same in zip(model.parameters(), plain.parameters(), strict=True))
+    assert all(weight.grad.shape == weight.shape and weight.is_contiguous() for weight in model.parameters())
+
+
 def test_a_copy_that_is_made_inside_computes_with_its_own_weights():
     torch.manual_seed(0)
     model, images = nn.Sequential(nn.Conv2d(3, 3, 3, padding=1)), torch.randn(2, 3, 1, 1)
