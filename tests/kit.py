@@ -56,9 +56,9 @@ class Kit:
     @contextmanager
     def kernel(self, notebook):
         """A `NotebookClient` with a running kernel of this kit, in its notebooks' folder."""
-        before = dict(os.environ)
+        before, inside = dict(os.environ), self.environment() | {"JUPYTER_PATH": str(self.jupyter_path)}
         os.environ.clear()
-        os.environ.update(self.environment() | {"JUPYTER_PATH": str(self.jupyter_path)})
+        os.environ.update(inside)
         resources = {"metadata": {"path": str(self.folder / "notebooks")}}
         try:
             client = NotebookClient(notebook, kernel_name="kit", timeout=600, resources=resources, extra_arguments=["--log-level=ERROR"])
