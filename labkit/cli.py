@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import runpy
 import shlex
 import sys
 import tempfile
@@ -10,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import labkit
-from labkit.errors import LabkitError
+from labkit.errors import LabkitError, accepted
 from labkit.requirements import install
 from labkit.startup import fast_imports
 
@@ -69,6 +70,10 @@ def _add_course(commands):
     release = commands.add_parser("release", help="write the student kit: the notebooks without solutions, and all that they need")
     release.add_argument("--out", type=Path, default=Path("build/kit.zip"), help="the zip to write (default: build/kit.zip)")
     release.set_defaults(run=_release)
+    bench = commands.add_parser("bench", help="measure how fast labkit is on this machine, beside the other ways to train")
+    bench.add_argument("name", nargs="?", default="speed", help="a file of benchmarks/ (default: speed, one table of loader, updates and epochs)")
+    bench.add_argument("arguments", nargs=argparse.REMAINDER, help="its own ones, which `labkit bench NAME --help` lists")
+    bench.set_defaults(run=_bench)
 
 
 def _add_grade(commands):
@@ -131,7 +136,6 @@ def _grade(args):
     with fast_imports(), _need("grading"):
         from labkit.course import grade, measure, rebuild, rubric
     from labkit.device import resolve
-    from labkit.errors import accepted
 
     chosen = rubric.load(args.rubric)
     accepted("measure", args.measure, measure.MEASURES)
@@ -141,6 +145,18 @@ def _grade(args):
     results = grade.grade(grade.Plan(args.submissions, args.out, args.notebooks, setting, chosen, max(args.jobs or 1, 1), again=args.again))
     grade.summarize(results, args.submissions, args.out)
     return 1 if any(result.facts.failed for result in results) else 0
+
+
+def _bench(args):
+    """What `python benchmarks/NAME.py` does, with bad input as one sentence."""
+    scripts = {path.stem: path for path in sorted(Path("benchmarks").glob("*.py")) if "__main__" in path.read_text()}
+    if not scripts:
+        raise LabkitError("there is no folder benchmarks/ here; call `labkit bench` in the folder of the repository")
+    script = scripts[accepted("benchmark", args.name, scripts)]
+    sys.argv = [str(script), *args.arguments]
+    sys.path.insert(0, str(script.parent))
+    runpy.run_path(str(script), run_name="__main__")
+    return 0
 
 
 @contextmanager

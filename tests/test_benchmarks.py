@@ -65,12 +65,33 @@ def test_without_a_gpu_the_comparison_is_one_sentence(tmp_path):
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1) and "run this where there is one" in done.stderr
 
 
-def test_the_table_has_a_line_for_each_measurement(tmp_path):
+def bench(*arguments, cwd=ROOT):
+    """`labkit bench`, ended."""
+    return subprocess.run([sys.executable, "-m", "labkit.cli", "bench", *arguments], cwd=cwd, capture_output=True, text=True)
+
+
+def test_the_table_has_a_line_for_each_measurement():
     small = "--images 256 --turns 1 --cases ConvNet:32 --data shapes:300/50 --target 0.01"
-    done = subprocess.run([sys.executable, BENCHMARKS / "speed.py", *small.split()], cwd=tmp_path, capture_output=True, text=True)
+    done = bench("speed", *small.split())
     assert done.returncode == 0, done.stderr
     lines = [line for line in done.stdout.splitlines() if line.startswith("|")][2:]
     assert [line.split("|")[1].split(":")[0].strip() for line in lines] == [
         "1,000 images", "1,000 images", "updates of an epoch", "epoch", "to 1% on shapes",
     ]  # fmt: skip
     assert all(line.count("|") == 7 and "nan" not in line for line in lines)
+
+
+def test_a_benchmark_that_does_not_exist_is_one_sentence():
+    done = bench("sped")
+    assert (done.returncode, done.stdout) == (2, "") and "unknown benchmark 'sped' (did you mean 'speed'?); accepted: accuracy, " in done.stderr
+    assert "arms" not in done.stderr  # a part of the others
+
+
+def test_what_a_benchmark_refuses_is_one_sentence():
+    done = bench("speed", "--cases", "--data", "imagefolder:nowhere", "--images", "0")
+    assert done.returncode == 2 and done.stderr.startswith("labkit: ") and done.stderr.count("\n") == 1, done.stderr
+
+
+def test_outside_the_repository_bench_says_where_to_call_it(tmp_path):
+    done = bench(cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (2, "labkit: there is no folder benchmarks/ here; call `labkit bench` in the folder of the repository\n")
