@@ -72,9 +72,9 @@ def to_accuracy(target, dataset, name, device, precision):
     return {way: partial(measure, *ways[way]) for way in ways}
 
 
-def row(what, ways, turns):
-    """A line of the table, after one turn that warms up."""
-    found = [{way: measure() for way, measure in ways.items()} for _ in range(turns + (turns > 1))][-turns:]
+def row(what, ways, turns, warm_up):
+    """A line of the table, after `warm_up` turns that do not count."""
+    found = [{way: measure() for way, measure in ways.items()} for _ in range(warm_up + turns)][-turns:]
     cells = [ratio([turn[way] / turn["labkit"] for turn in found]) if way in ways else "" for way in COLUMNS[:-1]]
     cells.append(ratio([turn["labkit"] / turn["limit"] for turn in found]) if "limit" in ways else "")
     return f"| {what} | {statistics.median(turn['labkit'] for turn in found):.3g} s | {' | '.join(cells)} |"
@@ -85,15 +85,15 @@ def ratio(values):
 
 
 def rows(args, device):
-    """(what, its ways, number of turns), made one after the other: a DataLoader's workers end with it."""
-    image_set = data.load(f"shapes:{args.images}/10").train
-    yield "1,000 images: crop, flip", loaders(image_set, False, device), args.turns
-    yield "1,000 images: crop, flip, rotation", loaders(image_set, True, device), args.turns
+    """(what, its ways, turns that warm up), made one after the other: a DataLoader's workers end with it."""
+    image_set, warm_up = data.load(f"shapes:{args.images}/10").train, int(args.turns > 1)
+    yield "1,000 images: crop, flip", loaders(image_set, False, device), warm_up
+    yield "1,000 images: crop, flip, rotation", loaders(image_set, True, device), warm_up
     for name, batch_size in args.cases:
-        yield f"updates of an epoch: {name}, batch {batch_size}", updates(image_set, name, batch_size, device, args.precision), args.turns
-        yield f"epoch: {name}, batch {batch_size}", epochs(image_set, name, batch_size, device, args.precision), args.turns
+        yield f"updates of an epoch: {name}, batch {batch_size}", updates(image_set, name, batch_size, device, args.precision), warm_up
+        yield f"epoch: {name}, batch {batch_size}", epochs(image_set, name, batch_size, device, args.precision), warm_up
     if args.data:
-        yield f"to {args.target:.0%} on {args.data}: resnet18, batch 256", to_accuracy(args.target, args.data, "resnet18", device, args.precision), 1
+        yield f"to {args.target:.0%} on {args.data}: resnet18, batch 256", to_accuracy(args.target, args.data, "resnet18", device, args.precision), 0
 
 
 def case(text):
@@ -114,8 +114,8 @@ def main():
     print(f"{describe(device)}, torch {torch.__version__}; {args.images:,} images an epoch, {WORKERS} workers, {args.turns} turns; labkit in {args.precision}")
     print()
     print("| what | labkit | plain / labkit | student / labkit | reference / labkit | labkit / limit |\n| --- | --- | --- | --- | --- | --- |")
-    for what, ways, turns in rows(args, device):
-        print(row(what, ways, turns), flush=True)
+    for what, ways, warm_up in rows(args, device):
+        print(row(what, ways, args.turns, warm_up), flush=True)
 
 
 if __name__ == "__main__":

@@ -30,6 +30,14 @@ def test_labkit_data_names_other_data_for_the_profile_at_hand(monkeypatch):
     assert profile.current() == profile.Profile("smoke", "imagefolder:pictures")
 
 
+def test_a_notebook_may_have_data_of_its_own_in_a_profile_but_labkit_data_wins(monkeypatch):
+    monkeypatch.setenv("LABKIT_PROFILE", "smoke")
+    assert profile.current(smoke="shapes:800/200").data == "shapes:800/200"
+    assert profile.current(lab="imagefolder:pictures").data == "shapes:1600/400"
+    monkeypatch.setenv("LABKIT_DATA", "cifar10")
+    assert profile.current(smoke="shapes:800/200").data == "cifar10"
+
+
 @pytest.mark.parametrize("name, size", [("smoke", 1), ("laptop", 5), ("lab", 10), ("report", 50)])
 def test_pick_gives_the_size_of_the_profile(name, size):
     assert profile.Profile(name, "shapes").pick(smoke=1, laptop=5, lab=10, report=50) == size
