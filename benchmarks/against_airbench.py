@@ -18,11 +18,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+from arms import UPDATES
 from minutes import FAST
 
 from labkit import data, models
 from labkit.device import default_device, describe
-from labkit.engine import PRECISIONS
+from labkit.engine import PRECISIONS, for_training
 from labkit.loops import fit, test
 from labkit.runs import Experiment
 from labkit.transforms import Normalize
@@ -39,7 +40,14 @@ class Trained:
     accuracy: float
 
 
-def labkit_once(experiment, device):
+def choose_engine(experiment, device):
+    """What the run store would choose for a long training."""
+    loaders, _ = experiment.loaders(device)
+    model = experiment.build_model(len(loaders["train"].dataset.classes)).to(device)
+    return for_training(model, experiment.build_optimizer(model), loaders["train"], experiment.precision, UPDATES)
+
+
+def labkit_once(experiment, engine, device):
     """One training of `experiment`, by the package's own parts."""
     splits = data.load(experiment.data)
     loaders, facts = experiment.loaders(device)
@@ -50,9 +58,7 @@ def labkit_once(experiment, device):
     loss_fn = torch.nn.CrossEntropyLoss(label_smoothing=experiment.label_smoothing)
     schedule = experiment.build_schedule(len(loaders["train"]))
     optimizer = experiment.build_optimizer(model)
-    fit(
-        model, loaders["train"], None, optimizer, experiment.epochs, loss_fn=loss_fn, schedule=schedule, verbose=False, precision=experiment.precision
-    )  # fmt: skip
+    fit(model, loaders["train"], None, optimizer, experiment.epochs, loss_fn=loss_fn, schedule=schedule, verbose=False, engine=engine)
     return Trained(_now() - start, test(loaders["test"], model, torch.nn.CrossEntropyLoss())[1])
 
 
@@ -91,7 +97,8 @@ def compare(level, dataset, runs, device, **changes):
     recipe = Experiment(data=dataset, valid=0, **FAST | LEVELS[level] | changes)
     with tempfile.TemporaryDirectory() as folder:
         store(data.load(dataset), Path(folder))
-        pairs = [(labkit_once(replace(recipe, seed=seed), device), airbench_once(level, folder)) for seed in range(runs + 1)]
+        engine = choose_engine(recipe, device)
+        pairs = [(labkit_once(replace(recipe, seed=seed), engine, device), airbench_once(level, folder)) for seed in range(runs + 1)]
     return list(zip(*pairs[1:]))
 
 

@@ -2,8 +2,8 @@
 
     student    what the tutorials teach: PIL transforms in a DataLoader with a worker for each core, `.item()` at every step
     reference  torchvision's reference scripts: transforms v2 on tensors, channels_last, metrics read at every tenth step
-    plain      labkit's loader and `fit`, as PyTorch computes by itself (LABKIT_ENGINE=plain)
-    labkit     the same with the engine that is chosen for the device
+    plain      labkit's loader and `fit`, as PyTorch computes by itself
+    labkit     the same with the engine that is chosen for a training of the network on the device
     limit      the engine's updates alone, on batches that lie ready on the device
 
 Crop, flip, normalize.
@@ -18,11 +18,13 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
-from labkit import data, engine, models, transforms
+from labkit import data, models, transforms
+from labkit.engine import Engine, for_training
 from labkit.loops import fit
 
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
 WORKERS = os.cpu_count()
+UPDATES = 10_000  # 50 epochs of CIFAR-10 in batches of 256
 
 
 class Images(Dataset):
@@ -95,42 +97,41 @@ def bare_epoch(loader, model, optimizer):
         optimizer.step()
 
 
-def limit_epoch(precision):
-    """The updates of an epoch with the engine of `fit_epoch("fast", precision)`."""
+def limit_epoch(engine):
+    """The updates of an epoch of `fit_epoch(engine)`."""
 
     def epoch(batches, model, optimizer):
-        os.environ["LABKIT_ENGINE"] = "fast"
-        with engine.choose(next(model.parameters()).device, precision).running(model, optimizer):
+        with engine.running(model, optimizer):
             bare_epoch(batches, model, optimizer)
 
     return epoch
 
 
-def fit_epoch(chosen, precision="float32"):
-    """An epoch of `fit` with LABKIT_ENGINE=`chosen`."""
-
+def fit_epoch(engine):
     def epoch(loader, model, optimizer):
-        os.environ["LABKIT_ENGINE"] = chosen
-        fit(model, loader, None, optimizer, epochs=1, verbose=False, precision=precision)
+        fit(model, loader, None, optimizer, epochs=1, verbose=False, engine=engine)
 
     return epoch
 
 
-def arms(image_set, batch_size, device, precision="float32"):
-    """{name: (epoch, loader)}. precision: of labkit and its limit; the other ways are what they are, in float32."""
+def arms(image_set, batch_size, name, device, precision="float32", updates=UPDATES):
+    """{way: (epoch, loader)} to train the network `name`. precision: of labkit and its limit; the other ways are what they are, in
+    float32. updates: of the training that labkit's engine is chosen for.
+    """
     ours = labkit_loader(image_set, batch_size, device=device)
+    engine = for_training(*build(name, device), ours, precision, updates)
     return {
-        "labkit": (fit_epoch("fast", precision), ours),
-        "plain": (fit_epoch("plain"), ours),
+        "labkit": (fit_epoch(engine), ours),
+        "plain": (fit_epoch(Engine()), ours),
         "student": (student_epoch, usual_loader(image_set, batch_size)),
         "reference": (reference_epoch, usual_loader(image_set, batch_size, pil=False)),
-        "limit": (limit_epoch(precision), list(ours)),
+        "limit": (limit_epoch(engine), list(ours)),
     }
 
 
-def build(name, device):
-    """(the network `name`, its optimizer), always with the same weights."""
-    torch.manual_seed(0)
+def build(name, device, seed=0):
+    """(the network `name`, its optimizer), with weights that depend on the seed alone."""
+    torch.manual_seed(seed)
     model = models.build(name).to(device)
     return model, torch.optim.Adam(model.parameters(), lr=1e-3)
 

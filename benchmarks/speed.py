@@ -4,17 +4,19 @@
 
 The ways take turns from the same weights, and ratios are taken turn by turn: the median (lowest to highest). Networks start from
 random weights and are trained with Adam at 1e-3. What is timed are the updates; epochs that are timed for an accuracy end with a
-look at 1,000 validation images or more, which is not.
+look at 1,000 validation images or more, which is not. Each turn for an accuracy starts from other weights: which epoch reaches it
+is luck, too.
 """
 
 import argparse
+import itertools
 import math
 import statistics
 import time
 from functools import partial
 
 import torch
-from arms import MEAN, STD, WORKERS, arms, build, labkit_loader, seconds, usual_loader
+from arms import MEAN, STD, UPDATES, WORKERS, arms, build, labkit_loader, seconds, usual_loader
 from loader import images_per_second
 
 from labkit import data
@@ -39,37 +41,38 @@ def loaders(image_set, rotation, device):
     return {way: lambda loader=loader: 1000 / images_per_second(loader, 1.0) for way, loader in found.items()}
 
 
-def updates(image_set, name, batch_size, device, precision):
+def updates(image_set, name, batch_size, device, args):
     """{way: function that measures the seconds of an epoch's updates, on batches that lie ready}."""
-    ways = arms(image_set, batch_size, device, precision)
+    ways = arms(image_set, batch_size, name, device, args.precision, args.updates)
     batches = ways["limit"][1]
     return {way: partial(seconds, ways[way][0], batches, name, device) for way in ("labkit", "plain", "limit")}
 
 
-def epochs(image_set, name, batch_size, device, precision):
+def epochs(image_set, name, batch_size, device, args):
     """{way: function that measures the seconds of an epoch}."""
-    return {way: partial(seconds, epoch, loader, name, device) for way, (epoch, loader) in arms(image_set, batch_size, device, precision).items()}
+    ways = arms(image_set, batch_size, name, device, args.precision, args.updates)
+    return {way: partial(seconds, epoch, loader, name, device) for way, (epoch, loader) in ways.items()}
 
 
-def to_accuracy(target, dataset, name, device, precision):
-    """{way: function that measures the seconds of training until `target` is reached on validation images, nan if it never is}."""
-    train, valid = data.split(data.load(dataset).train, 0.1)
+def to_accuracy(name, batch_size, device, args):
+    """{way: function that measures the seconds of training until the accuracy is reached on validation images, nan if it never is}."""
+    train, valid = data.split(data.load(args.data).train, 0.1)
     valid = data.loader(valid, min(1000, len(valid)), transform=Normalize(MEAN, STD), device=device)
 
-    def measure(epoch, loader):
-        model, optimizer = build(name, device)
+    def measure(epoch, loader, seeds):
+        model, optimizer = build(name, device, next(seeds))
         spent = 0.0
         for _ in range(MOST_EPOCHS):
             start = time.perf_counter()
             epoch(loader, model, optimizer)
             spent += time.perf_counter() - start
-            if test(valid, model, torch.nn.CrossEntropyLoss())[1] >= target:
+            if test(valid, model, torch.nn.CrossEntropyLoss())[1] >= args.target:
                 return spent
         return math.nan
 
-    ways = arms(train, 256, device, precision)
+    ways = arms(train, batch_size, name, device, args.precision, args.updates)
     ways.pop("limit")  # its batches are always the same ones
-    return {way: partial(measure, *ways[way]) for way in ways}
+    return {way: partial(measure, *ways[way], itertools.count()) for way in ways}
 
 
 def row(what, ways, turns, warm_up):
@@ -90,10 +93,10 @@ def rows(args, device):
     yield "1,000 images: crop, flip", loaders(image_set, False, device), warm_up
     yield "1,000 images: crop, flip, rotation", loaders(image_set, True, device), warm_up
     for name, batch_size in args.cases:
-        yield f"updates of an epoch: {name}, batch {batch_size}", updates(image_set, name, batch_size, device, args.precision), warm_up
-        yield f"epoch: {name}, batch {batch_size}", epochs(image_set, name, batch_size, device, args.precision), warm_up
+        yield f"updates of an epoch: {name}, batch {batch_size}", updates(image_set, name, batch_size, device, args), warm_up
+        yield f"epoch: {name}, batch {batch_size}", epochs(image_set, name, batch_size, device, args), warm_up
     if args.data:
-        yield f"to {args.target:.0%} on {args.data}: resnet18, batch 256", to_accuracy(args.target, args.data, "resnet18", device, args.precision), 0
+        yield f"to {args.target:.0%} on {args.data}: resnet18, batch 256", to_accuracy("resnet18", 256, device, args), 0
 
 
 def case(text):
@@ -109,6 +112,7 @@ def main():
     parser.add_argument("--data", help="the dataset whose validation images decide; without it no time to an accuracy is measured")
     parser.add_argument("--target", type=float, default=0.65)
     parser.add_argument("--precision", choices=PRECISIONS, default="float32", help="of labkit's updates; the other ways stay as they are")
+    parser.add_argument("--updates", type=int, default=UPDATES, help="length of the training that labkit's engine is chosen for, on a GPU")
     args = parser.parse_args()
     device = default_device()
     print(f"{describe(device)}, torch {torch.__version__}; {args.images:,} images an epoch, {WORKERS} workers, {args.turns} turns; labkit in {args.precision}")

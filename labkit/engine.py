@@ -1,23 +1,35 @@
 """What makes training faster without changing what is computed: chosen here, in one place, and kept in the run record.
 
+On a CPU a rule decides, which `benchmarks/speed.py` shows to hold. Graphics cards differ too much for a rule: before a long training
+the ways are tried on copies of the network (`for_training`).
+
 The numbers are those of the plain loop up to rounding: sums of floats come in another order. LABKIT_ENGINE=plain
 turns everything off. What does change them, a lower precision, is never chosen here but asked for by an experiment.
 """
 
+import copy
 import ctypes
+import math
 import os
+import time
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache, partial
 
 import torch
-from torch import nn
 from torch.nn import functional as F
 
 from labkit.errors import accepted
+from labkit.live_taps import live_taps
 
 ENGINES = ("fast", "plain")
 PRECISIONS = ("float32", "bfloat16")
+PAY_FOR_TRIAL = 1_000  # updates; a trial takes about as long as a hundred
+PAY_FOR_COMPILING = 20_000  # updates; compiling takes a minute or so
+_TRIED_ON = ("cuda",)
+_WARM_UP, _ROUNDS, _UPDATES = 3, 5, 3  # updates that are not timed, then so many times so many that are
+_CLEARLY = 0.95  # of the time of the plain way: noise must not decide
+_COMPILER = {"dynamic": False, "options": {"fallback_random": True}}  # the random numbers of a dropout are those of the plain loop
 _KEEP = {"M_MMAP_THRESHOLD": (-3, 2**25), "M_TRIM_THRESHOLD": (-1, 2**31 - 1), "M_TOP_PAD": (-2, 2**26)}  # in malloc.h; bytes
 _FUSED = (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD)  # exact types: a subclass may have a step of its own
 
@@ -25,8 +37,9 @@ _FUSED = (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD)  # exact types: 
 @dataclass(frozen=True)
 class Engine:
     """How a network is trained. channels_last: the channels of a pixel lie side by side in memory. fused: the optimizer
-    updates a weight in one pass over memory. live_taps: see `live_taps`. keep_memory: see `_keep_memory`.
+    updates a weight in one pass over memory. live_taps: see `labkit.live_taps`. keep_memory: see `_keep_memory`.
     precision: of the products while it is trained; weights, sums and everything that is evaluated are float32.
+    compiled: full training batches go through `torch.compile`.
     """
 
     channels_last: bool = False
@@ -34,6 +47,7 @@ class Engine:
     live_taps: bool = False
     keep_memory: bool = False
     precision: str = "float32"
+    compiled: bool = False
 
     @contextmanager
     def running(self, model, optimizer=None):
@@ -50,16 +64,82 @@ class Engine:
                 if self.channels_last:
                     stack.enter_context(_updated_in_order(optimizer))
             if self.precision == "bfloat16":
-                stack.enter_context(_bfloat16(model))
+                stack.enter_context(_forward_through(model, _in_bfloat16))
+            if self.compiled:
+                stack.enter_context(_compiled(model))
             yield
 
 
 def choose(device, precision="float32"):
-    """The `Engine` for `device`: what `benchmarks/speed.py` shows to be faster there; LABKIT_ENGINE=plain chooses nothing."""
-    plain = accepted("LABKIT_ENGINE", os.environ.get("LABKIT_ENGINE", "fast"), ENGINES) == "plain"
-    if plain or torch.device(device).type != "cpu":
+    """The `Engine` that a rule has for `device`; LABKIT_ENGINE=plain chooses nothing."""
+    if _switched_off() or torch.device(device).type != "cpu":
         return Engine(precision=precision)
     return Engine(channels_last=True, fused=True, live_taps=True, keep_memory=True, precision=precision)
+
+
+def for_training(model, optimizer, loader, precision="float32", updates=0, recorded=None):
+    """The `Engine` for so many `updates` of `model` by `optimizer` on batches of `loader`: by the rule, or on a GPU by a trial.
+
+    recorded: what an earlier session of this training chose, as a dict; it saves the trial, and the training goes on as it began.
+    """
+    device = next(model.parameters()).device
+    worth_it = device.type in _TRIED_ON and updates >= PAY_FOR_TRIAL and not _switched_off()
+    if not worth_it or (batch := _batch_like(loader, device)) is None:
+        return choose(device, precision)
+    if isinstance(recorded, dict) and recorded.keys() == asdict(Engine()).keys():
+        return Engine(**recorded)
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        return _try_out(cache(partial(_seconds_of_update, model, optimizer, *batch)), precision, compiling=updates >= PAY_FOR_COMPILING)
+
+
+def _try_out(seconds, precision, compiling):
+    """The `Engine` that wins. seconds: function that measures an update with an engine."""
+    plain = Engine(precision=precision)
+    fused = replace(plain, fused=True)
+    channels_last = replace(fused, channels_last=True)
+    chosen = _clearly_fastest(plain, [fused, channels_last, replace(channels_last, live_taps=True)], seconds)
+    return _clearly_fastest(chosen, [replace(chosen, compiled=True)], seconds) if compiling else chosen
+
+
+def _switched_off():
+    return accepted("LABKIT_ENGINE", os.environ.get("LABKIT_ENGINE", "fast"), ENGINES) == "plain"
+
+
+def _batch_like(loader, device):
+    """(images, labels) in the size and shape that `loader` yields, None where only its first batch would tell."""
+    images = getattr(getattr(loader, "dataset", None), "images", None)
+    if not torch.is_tensor(images) or images.dim() != 4:
+        return None
+    count = loader.batch_size
+    return torch.zeros(count, *images.shape[1:], device=device), torch.zeros(count, dtype=torch.int64, device=device)
+
+
+def _clearly_fastest(usual, ways, seconds):
+    """The fastest of `ways`; `usual` where it would win little."""
+    fastest = min(ways, key=seconds)
+    return fastest if seconds(fastest) < _CLEARLY * seconds(usual) else usual
+
+
+def _seconds_of_update(model, optimizer, images, labels, engine):
+    """Of one update of copies, the shortest of some, as other work only ever adds to it; infinitely many where `engine` fails."""
+    try:
+        model, optimizer = copy.deepcopy((model, optimizer))
+        with engine.running(model.train(), optimizer):
+            _timed(_WARM_UP, model, optimizer, images, labels)
+            return min(_timed(_UPDATES, model, optimizer, images, labels) for _ in range(_ROUNDS)) / _UPDATES
+    except Exception:  # whatever this device, its driver or this version of PyTorch cannot do: there are other ways
+        return math.inf
+
+
+def _timed(count, model, optimizer, images, labels):
+    start = time.perf_counter()
+    for _ in range(count):
+        loss = F.cross_entropy(model(images), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    loss.item()  # waits for the device
+    return time.perf_counter() - start
 
 
 @cache
@@ -96,24 +176,33 @@ def _fused(optimizer, fused):
     groups = [group for group in optimizer.param_groups if not (group.get("foreach") or group.get("differentiable"))]
     before = [group["fused"] for group in groups]
     for group in groups:
-        group["fused"] = fused
+        _set_fused(optimizer, group, fused)
     try:
         yield
     finally:
         for group, value in zip(groups, before):
-            group["fused"] = value
+            _set_fused(optimizer, group, value)
+
+
+def _set_fused(optimizer, group, fused):
+    """Fused updates count their steps where the weights are, the others on the CPU."""
+    group["fused"] = fused
+    for parameter in group["params"]:
+        state = optimizer.state.get(parameter, {})
+        if torch.is_tensor(state.get("step")) and not group.get("capturable"):
+            state["step"] = state["step"].to(parameter.device if fused else "cpu")
 
 
 @contextmanager
 def _updated_in_order(optimizer):
-    """For an update, kernels whose channels lie side by side are seen as (out channels, height, width, in channels).
+    """For an update on a CPU, kernels whose channels lie side by side are seen as (out channels, height, width, in channels).
 
     That is their order in memory, so nothing moves. Else the fused updates first copy each gradient that is not in order.
     """
     turned = []
 
     def turn(optimizer, *_):
-        kernels = [parameter for group in optimizer.param_groups for parameter in group["params"] if parameter.dim() == 4]
+        kernels = [parameter for group in optimizer.param_groups for parameter in group["params"] if parameter.dim() == 4 and parameter.is_cpu]
         for kernel in kernels:
             if kernel.grad is not None and kernel.is_contiguous(memory_format=torch.channels_last):
                 _permute(optimizer, kernel, (0, 2, 3, 1))
@@ -142,16 +231,17 @@ def _permute(optimizer, kernel, order):
 
 
 @contextmanager
-def _bfloat16(model):
+def _forward_through(model, function):
+    """Inside, `model(images)` computes `function(model, forward, images)`, where `forward` is what it computed before."""
     with ExitStack() as stack:
         if before := vars(model).get("forward"):
             stack.callback(setattr, model, "forward", before)
-        model.forward = partial(_forward_in_bfloat16, model, model.forward)
+        model.forward = partial(function, model, model.forward)
         stack.callback(delattr, model, "forward")
         yield
 
 
-def _forward_in_bfloat16(model, forward, images):
+def _in_bfloat16(model, forward, images):
     """The mixed precision of P. Micikevicius et al., "Mixed Precision Training", 2018; bfloat16 has the range of float32, so that
     no loss needs to be scaled.
     """
@@ -162,103 +252,19 @@ def _forward_in_bfloat16(model, forward, images):
 
 
 @contextmanager
-def live_taps(model):
-    """Inside, convolutions of `model` that come out as tiny maps are computed as one matrix product; parameters and results stay theirs.
+def _compiled(model):
+    """Each shape costs a compilation: the short last batch of an epoch and what is evaluated go the usual way."""
+    from torch._dynamo import config  # imports for seconds
 
-    A 3×3 kernel on a 1×1 map meets one pixel and eight places of padding: one of its nine taps is alive. On a 2×2 map every
-    output pixel sees every input pixel, through four of the taps. Convolution routines compute all nine, in small pieces.
-    """
-    convolutions = [module for module in model.modules() if type(module) is nn.Conv2d and "forward" not in vars(module)]
-    for convolution in convolutions:
-        convolution.forward = partial(_forward, convolution)
-    try:
+    compiled, shapes = torch.compile(model.forward, **_COMPILER), set()
+
+    def compute(model, forward, images):
+        if not model.training:
+            return forward(images)
+        if not shapes:
+            shapes.add(images.shape)  # the first batch is a full one
+        return (compiled if images.shape in shapes else forward)(images)
+
+    # Where there is no compiler for this device, the usual way is gone instead.
+    with config.patch(suppress_errors=True), _forward_through(model, compute):
         yield
-    finally:
-        for convolution in convolutions:
-            del convolution.forward
-
-
-def _forward(convolution, images):
-    """What `nn.Conv2d.forward` computes."""
-    if images.dim() == 4 and _is_simple(convolution):
-        axes = list(zip(convolution.kernel_size, convolution.stride, convolution.padding, images.shape[2:]))
-        if convolution.kernel_size == (1, 1) and convolution.padding == (0, 0) and max(_outputs(*axis) for axis in axes) <= 2:
-            return _pointwise(convolution, images)
-        if max(images.shape[2:]) <= 2 and all(_taps(*axis) for axis in axes):
-            return _dense(convolution, images, *(_taps(*axis) for axis in axes))
-    return nn.Conv2d.forward(convolution, images)
-
-
-def _is_simple(convolution):
-    c = convolution
-    return c.groups == 1 and c.dilation == (1, 1) and c.padding_mode == "zeros" and not isinstance(c.padding, str)
-
-
-def _outputs(kernel, stride, padding, size):
-    return (size + 2 * padding - kernel) // stride + 1
-
-
-@cache
-def _taps(kernel, stride, padding, size):
-    """[[tap that leads from an input to an output pixel, for each input] for each output] along one axis; () if one is missing."""
-    taps = tuple(tuple(i + padding - o * stride for i in range(size)) for o in range(_outputs(kernel, stride, padding, size)))
-    return taps if all(0 <= tap < kernel for row in taps for tap in row) else ()
-
-
-def _pointwise(convolution, images):
-    """A 1×1 kernel takes each pixel by itself: (batch × pixels, channels) times (in channels, out channels)."""
-    rows, columns = convolution.stride
-    pixels = images[:, :, ::rows, ::columns].permute(0, 2, 3, 1)
-    outputs = _product(pixels.flatten(0, 2), convolution.weight.flatten(1), convolution.bias)
-    return outputs.unflatten(0, pixels.shape[:3]).permute(0, 3, 1, 2)
-
-
-def _dense(convolution, images, rows, columns):
-    """Where every output pixel sees every input pixel: (batch, pixels × channels) times a matrix that holds the live taps of the kernel."""
-    width = convolution.kernel_size[1]
-    # In the order of the matrix: output pixels, then input pixels.
-    taps = [r * width + c for out_row in rows for out_column in columns for r in out_row for c in out_column]
-    kernel = convolution.weight.permute(0, 2, 3, 1).flatten(1, 2)  # (out channels, taps, in channels)
-    matrix = kernel.index_select(1, torch.tensor(taps, device=kernel.device)).view(len(kernel) * len(rows) * len(columns), -1)
-    bias = None if convolution.bias is None else convolution.bias.repeat_interleave(len(rows) * len(columns))
-    outputs = _product(images.permute(0, 2, 3, 1).flatten(1), matrix, bias)
-    return outputs.view(-1, len(kernel), len(rows), len(columns)).contiguous(memory_format=torch.channels_last)
-
-
-def _product(inputs, matrix, bias):
-    """`F.linear`."""
-    if inputs.dtype != torch.float32 or not _has_onednn():
-        return F.linear(inputs, matrix, bias)
-    outputs = _OneDNN.apply(inputs.contiguous(), matrix.contiguous())
-    return outputs if bias is None else outputs + bias
-
-
-class _OneDNN(torch.autograd.Function):
-    """inputs (n, k) @ matrix.T (k, m) by the library that computes PyTorch's convolutions. Its matrix products use all vector
-    units there are; those of the BLAS that PyTorch links do so on Intel's processors alone (AMD EPYC: half the speed).
-    """
-
-    @staticmethod
-    def forward(ctx, inputs, matrix):
-        ctx.save_for_backward(inputs, matrix)
-        return _onednn(inputs, matrix)
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx, gradient):
-        (inputs, matrix), gradient = ctx.saved_tensors, gradient.contiguous()
-        return _onednn(gradient, matrix.T) if ctx.needs_input_grad[0] else None, _onednn(gradient.T, inputs.T)
-
-
-def _onednn(inputs, matrix):
-    return torch.ops.mkldnn._linear_pointwise(inputs, matrix, None, "none", [], "")
-
-
-@cache
-def _has_onednn():
-    """Whether this PyTorch has that product. It is not public: where it is missing or another one, nothing but speed is lost."""
-    matrix = torch.arange(6.0).view(2, 3)
-    try:
-        return torch.equal(_onednn(matrix, matrix), matrix @ matrix.T)
-    except (AttributeError, RuntimeError, TypeError, NotImplementedError):
-        return False

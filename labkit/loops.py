@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import nn
 
-from labkit import engine
+from labkit import engine as engines
 from labkit.errors import LabkitError, accepted
 from labkit.metrics import Meter
 from labkit.progress import progress_bar
@@ -112,7 +112,7 @@ class Progress:
 
 def fit(
     model, train_loader, valid_loader, optimizer, epochs, *, test_loader=None, loss_fn=None, eval_loss_fn=None, schedule=None, patience=None,
-    monitor="valid_loss", on_epoch=(), progress=None, verbose=True, precision="float32",
+    monitor="valid_loss", on_epoch=(), progress=None, verbose=True, precision="float32", engine=None,
 ):  # fmt: skip
     """Train for `epochs` epochs, keep the weights that are best on the validation data, and leave them in the model.
 
@@ -122,21 +122,22 @@ def fit(
     schedule: a `Schedule`; None leaves the optimizer's rate alone. patience: epochs without improvement after
     which training stops. on_epoch: functions called with the `Progress` after each epoch. progress: a
     `Progress` to go on from, with model and optimizer in their state of then. precision: one of `engine.PRECISIONS`.
-
-    It trains with the `Engine` that is chosen for the model's device: the same numbers up to rounding, sooner.
+    engine: the `Engine` to train with; by default one is chosen for the model's device and the length of the
+    training, with `precision`: the same numbers as without up to rounding, sooner.
 
     Returns the `Progress`. On a non-finite loss the model gets its weights of the last finished epoch back
     and `NonFiniteLossError` is raised. Ctrl-C passes through: what `on_epoch` has saved can be resumed.
     """
     losses = loss_fn or nn.CrossEntropyLoss(), eval_loss_fn or nn.CrossEntropyLoss()
     mode = MONITORS[accepted("monitor", monitor, MONITORS)]
-    accepted("precision", precision, engine.PRECISIONS)
+    accepted("precision", precision, engines.PRECISIONS)
     if patience is not None and valid_loader is None:
         raise LabkitError("early stopping needs validation data; give a valid_loader or leave patience out")
     progress = progress or Progress(stopper=EarlyStopping(patience, mode))
     set_rate = _rate_setter(schedule, optimizer, progress.epoch * len(train_loader))
     evaluated = {name: loader for name, loader in (("valid", valid_loader), ("test", test_loader)) if loader is not None}
-    with engine.choose(next(model.parameters()).device, precision).running(model, optimizer):
+    engine = engine or engines.for_training(model, optimizer, train_loader, precision, epochs * len(train_loader))
+    with engine.running(model, optimizer):
         while progress.epoch < epochs and not progress.stopped:
             row = _epoch(progress.epoch + 1, train_loader, evaluated, model, losses, optimizer, set_rate)
             _advance(progress, row, model, monitor if valid_loader is not None else None)

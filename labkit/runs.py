@@ -238,8 +238,9 @@ def _train(experiment, store, device, verbose, on_epoch, teacher):
         facts["teacher_weights"] = teacher.result["sha256"][WEIGHTS] if teacher else None
         facts["code_fingerprint"] = experiment.code_digest
         resume = _or_set_aside(store, experiment, lambda: _read_resume(folder, facts))
-        _open_entry(folder, experiment, device, facts)
+        _open_entry(folder, experiment)
         training = _Training(experiment, folder, loaders, facts, device)
+        _note_session(folder, experiment, device, facts | {"engine": dataclasses.asdict(training.engine)})
         if teacher:
             training.learn_from(teacher.model(device))
         if resume:
@@ -261,6 +262,7 @@ class _Training:
         if experiment.whiten:
             self._whiten()
         self.optimizer = experiment.build_optimizer(self.model)
+        self.engine = self._choose_engine()
         self.progress = None
         self.loss_fn = nn.CrossEntropyLoss(label_smoothing=experiment.label_smoothing)
 
@@ -268,6 +270,12 @@ class _Training:
         """By training images as they come, without augmentation."""
         images = self.loaders["train"].dataset.images[:_WHITENED]
         models.whiten(self.model, transforms.Normalize(self.facts["mean"], self.facts["std"])(images))
+
+    def _choose_engine(self):
+        e, loader = self.experiment, self.loaders["train"]
+        session = _sessions(self.folder)[-1] if (self.folder / "environment.json").exists() else {}
+        recorded = session.get("engine") if session.get("device") == str(loader.device) else None
+        return engine.for_training(self.model, self.optimizer, loader, e.precision, e.epochs * len(loader), recorded)
 
     def learn_from(self, teacher):
         """Train on what the network `teacher` says, beside the labels."""
@@ -282,7 +290,7 @@ class _Training:
                 self.model, self.loaders["train"], self.loaders.get("valid"), self.optimizer, e.epochs,
                 test_loader=None if selecting else self.loaders["test"], loss_fn=self.loss_fn, eval_loss_fn=nn.CrossEntropyLoss(),
                 schedule=e.build_schedule(len(self.loaders["train"])), patience=e.patience, monitor=e.monitor,
-                on_epoch=[self.save, *on_epoch], progress=self.progress, verbose=verbose, precision=e.precision,
+                on_epoch=[self.save, *on_epoch], progress=self.progress, verbose=verbose, engine=self.engine,
             )  # fmt: skip
         except KeyboardInterrupt:
             print(f"interrupted; the finished epochs of run {e.key} are kept, run it again to go on from there")
@@ -364,14 +372,17 @@ def _device_rng(model):
     return torch.cuda.get_rng_state(device) if device.type == "cuda" else None
 
 
-def _open_entry(folder, experiment, device, facts):
+def _open_entry(folder, experiment):
     try:
         folder.mkdir(parents=True, exist_ok=True)
         _write(folder / "experiment.json", json.dumps(experiment.to_dict(), indent=1))
-        sessions = _sessions(folder) if (folder / "environment.json").exists() else []
-        _write(folder / "environment.json", json.dumps([*sessions, _environment(experiment, device) | facts], indent=1))
     except OSError as error:
         raise _unwritable(folder, error) from error
+
+
+def _note_session(folder, experiment, device, facts):
+    sessions = _sessions(folder) if (folder / "environment.json").exists() else []
+    _write(folder / "environment.json", json.dumps([*sessions, _environment(experiment, device) | facts], indent=1))
 
 
 def _environment(experiment, device):
@@ -379,7 +390,7 @@ def _environment(experiment, device):
         "labkit": labkit.__version__, "python": platform.python_version(), "torch": torch.__version__,
         "torchvision": torchvision.__version__, "platform": platform.platform(), "device": str(device),
         "device_name": describe(device), "data": experiment.data, "images_fingerprint": data.fingerprint(experiment.data),
-        "weights_fingerprint": experiment.init_digest, "engine": dataclasses.asdict(engine.choose(device, experiment.precision)),
+        "weights_fingerprint": experiment.init_digest,
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }  # fmt: skip
 

@@ -2,15 +2,16 @@
 
 import copy
 import json
+import math
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 import torch
 from sentences import one_sentence
 from torch import nn
 
-from labkit import engine, loops, models
+from labkit import data, engine, loops, models, optimizers
 from labkit.engine import Engine
 from labkit.runs import Experiment, RunStore, run
 
@@ -155,121 +156,6 @@ def test_a_run_in_bfloat16_says_so_and_its_accuracy_is_that_of_its_weights(tmp_p
     assert loops.test(experiment.loaders("cpu")[0]["test"], finished.model(), nn.CrossEntropyLoss())[1] == finished.result["test_acc"]
 
 
-# --- live taps ---------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def products(monkeypatch):
-    """(inputs, terms of a sum, outputs) of the products that were computed."""
-    seen = []
-    product = engine._product
-    monkeypatch.setattr(engine, "_product", lambda inputs, matrix, bias: seen.append((*inputs.shape, len(matrix))) or product(inputs, matrix, bias))
-    return seen
-
-
-@pytest.fixture(params=["oneDNN", "BLAS"])
-def library(request, monkeypatch):
-    monkeypatch.setattr(engine, "_has_onednn", lambda: request.param == "oneDNN")
-
-
-TINY = [
-    (3, 1, 1, 1, 1), (3, 1, 1, 2, 2), (3, 2, 1, 2, 2), (3, 1, 1, 1, 2), (3, 1, 1, 2, 1), (5, 1, 2, 2, 2), (2, 1, 0, 2, 2),
-    (1, 1, 0, 1, 1), (1, 1, 0, 2, 2), (1, 1, 0, 1, 2), (1, 2, 0, 2, 2), (1, 2, 0, 4, 4), (1, 2, 0, 3, 4), (1, (2, 1), 0, 4, 2),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize("dtype, tolerance", [(torch.float64, 1e-12), (torch.float32, 1e-5)], ids=["double", "single"])
-@pytest.mark.parametrize("bias", [False, True])
-@pytest.mark.parametrize("kernel, stride, padding, height, width", TINY)
-def test_a_convolution_to_a_tiny_map_is_a_product_with_the_same_results(
-    kernel, stride, padding, height, width, bias, dtype, tolerance, products, library
-):  # fmt: skip
-    torch.manual_seed(1)
-    convolution = nn.Conv2d(5, 7, kernel, stride, padding, bias=bias, dtype=dtype)
-    images = torch.randn(3, 5, height, width, dtype=dtype, requires_grad=True)
-    parameters = [images, *convolution.parameters()]
-
-    def results():
-        outputs = convolution(images)
-        return outputs, *torch.autograd.grad(outputs.sin().sum(), parameters)
-
-    plain = results()
-    with engine.live_taps(convolution):
-        ours = results()
-    assert len(products) == 1
-    for one, other in zip(ours, plain, strict=True):
-        torch.testing.assert_close(one, other, rtol=tolerance, atol=tolerance)
-
-
-OTHERS = {
-    "a larger map": (nn.Conv2d(4, 4, 3, padding=1), (2, 4, 3, 3)),
-    "taps on padding": (nn.Conv2d(4, 4, 3, padding=2), (2, 4, 2, 2)),
-    "a 1×1 kernel on a larger map": (nn.Conv2d(4, 4, 1), (2, 4, 3, 3)),
-    "a 1×1 kernel on padding": (nn.Conv2d(4, 4, 1, padding=1), (2, 4, 1, 1)),
-    "pixels that are not read": (nn.Conv2d(4, 4, 2, stride=2), (2, 4, 3, 2)),
-    "groups": (nn.Conv2d(4, 4, 3, padding=1, groups=2), (2, 4, 1, 1)),
-    "dilation": (nn.Conv2d(4, 4, 3, padding=2, dilation=2), (2, 4, 2, 2)),
-    "reflected borders": (nn.Conv2d(4, 4, 3, padding=1, padding_mode="reflect"), (2, 4, 2, 2)),
-    "padding in words": (nn.Conv2d(4, 4, 3, padding="same"), (2, 4, 2, 2)),
-    "one image without a batch": (nn.Conv2d(4, 4, 3, padding=1), (4, 1, 1)),
-}
-
-
-@pytest.mark.parametrize("name", OTHERS)
-def test_every_other_convolution_stays_what_it_is(name, products):
-    convolution, shape = OTHERS[name]
-    images = torch.randn(shape)
-    plain = convolution(images)
-    with engine.live_taps(convolution):
-        assert torch.equal(convolution(images), plain)
-    assert not products
-
-
-def test_both_libraries_compute_the_same_product_and_weights_that_need_no_gradient_get_none(library):
-    torch.manual_seed(2)
-    inputs, matrix, bias = torch.randn(6, 5, requires_grad=True), torch.randn(4, 5, requires_grad=True), torch.randn(4)
-    torch.testing.assert_close(engine._product(inputs.T.reshape(6, 5), matrix, bias), inputs.T.reshape(6, 5) @ matrix.T + bias)
-    frozen = engine._product(inputs.detach(), matrix, None).sum()
-    assert torch.autograd.grad(frozen, matrix)[0].shape == matrix.shape
-
-
-@pytest.mark.parametrize("error", [AttributeError, RuntimeError, TypeError, NotImplementedError])
-def test_a_pytorch_without_that_product_uses_its_own(error, monkeypatch):
-    def missing(*_):
-        raise error
-
-    engine._has_onednn.cache_clear()
-    monkeypatch.setattr(engine, "_onednn", missing)
-    assert not engine._has_onednn()
-    engine._has_onednn.cache_clear()
-
-
-def test_a_map_that_is_too_small_for_its_kernel_is_refused_as_ever():
-    convolution = nn.Conv2d(4, 4, 5)
-    with engine.live_taps(convolution), pytest.raises(RuntimeError, match=r"(?i)kernel size"):
-        convolution(torch.randn(2, 4, 2, 2))
-
-
-def test_the_tiny_maps_of_a_resnet18_are_those_of_its_last_stages(products):
-    with FAST.running(model := models.resnet18()):
-        model(torch.randn(2, 3, 32, 32))
-    third = [(8, 128, 256)] + 3 * [(2, 1024, 1024)]  # the 1×1 convolution beside the first block, and the 3×3 ones from 2×2 to 2×2 pixels
-    fourth = [(2, 1024, 512), (2, 512, 512), (2, 256, 512)] + 2 * [(2, 512, 512)]
-    assert sorted(products) == sorted(third + fourth)
-
-
-def test_a_convolution_class_of_ones_own_is_left_alone():
-    class Mine(nn.Conv2d):
-        def forward(self, images):
-            return super().forward(images) + 1
-
-    model = nn.Sequential(Mine(2, 2, 3, padding=1))
-    images = torch.randn(2, 2, 1, 1)
-    plain = model(images)
-    with FAST.running(model):
-        assert torch.equal(model(images), plain)
-
-
 # --- nothing stays behind ----------------------------------------------------------------------
 
 
@@ -354,4 +240,188 @@ def test_the_run_record_says_what_was_chosen(tmp_path, monkeypatch):
         monkeypatch.setenv("LABKIT_ENGINE", name)
         finished = run(experiment, RunStore(tmp_path / name), device="cpu", verbose=False)
         (session,) = json.loads((finished.path / "environment.json").read_text())
-        assert session["engine"] == dict.fromkeys(("channels_last", "fused", "live_taps", "keep_memory"), chosen) | {"precision": "float32"}
+        assert session["engine"] == dict.fromkeys(("channels_last", "fused", "live_taps", "keep_memory"), chosen) | {"precision": "float32", "compiled": False}
+
+
+# --- a trial where no rule holds ---------------------------------------------------------------
+
+FUSED, LAST, TAPS = Engine(fused=True), Engine(fused=True, channels_last=True), Engine(fused=True, channels_last=True, live_taps=True)
+COMPILED = replace(TAPS, compiled=True)
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    """The CPU takes the part of a GPU; `gpu(seconds)` says how long an update takes with which engine, and returns those that were tried."""
+    monkeypatch.setattr(engine, "_TRIED_ON", ("cpu",))
+
+    def play(seconds):
+        tried = []
+        monkeypatch.setattr(engine, "_seconds_of_update", lambda model, optimizer, images, labels, chosen: tried.append(chosen) or seconds[chosen])
+        return tried
+
+    return play
+
+
+def chosen_for(updates, recorded=None, precision="float32"):
+    image_set = data.load("shapes:100/50").train
+    model = models.SimpleCNN()
+    return engine.for_training(model, torch.optim.Adam(model.parameters()), data.loader(image_set, 20), precision, updates, recorded)
+
+
+@pytest.mark.parametrize(
+    "seconds, chosen",
+    [
+        ({Engine(): 1.0, FUSED: 0.8, LAST: 0.7, TAPS: 0.9}, LAST),
+        ({Engine(): 1.0, FUSED: 0.96, LAST: 1.2, TAPS: 1.1}, Engine()),  # what could be noise does not decide
+        ({Engine(): 1.0, FUSED: math.inf, LAST: 0.9, TAPS: math.inf}, LAST),
+        ({Engine(): math.inf, FUSED: math.inf, LAST: math.inf, TAPS: math.inf}, Engine()),
+    ],
+)
+def test_the_clearly_fastest_way_is_taken(gpu, seconds, chosen):
+    gpu(seconds)
+    assert chosen_for(engine.PAY_FOR_TRIAL) == chosen
+
+
+def test_only_long_trainings_pay_for_a_trial_and_only_very_long_ones_for_compiling(gpu):
+    tried = gpu({Engine(): 1.0, FUSED: 0.8, LAST: 0.7, TAPS: 0.6, COMPILED: 0.5})
+    assert chosen_for(engine.PAY_FOR_TRIAL - 1) == FAST and not tried
+    assert chosen_for(engine.PAY_FOR_COMPILING - 1) == TAPS and COMPILED not in tried
+    tried.clear()
+    assert chosen_for(engine.PAY_FOR_COMPILING) == COMPILED and sorted(map(str, tried)) == sorted(map(str, {Engine(), FUSED, LAST, TAPS, COMPILED}))
+
+
+def test_compiling_that_wins_nothing_is_left(gpu):
+    gpu({Engine(): 1.0, FUSED: 0.8, LAST: 0.7, TAPS: 0.6, COMPILED: 0.59})
+    assert chosen_for(engine.PAY_FOR_COMPILING) == TAPS
+
+
+def test_each_way_is_tried_in_the_precision_of_the_training(gpu):
+    low = [replace(way, precision="bfloat16") for way in (Engine(), FUSED, LAST, TAPS)]
+    tried = gpu(dict(zip(low, (4, 3, 2, 1))))
+    assert chosen_for(engine.PAY_FOR_TRIAL, precision="bfloat16") == low[-1] and set(tried) == set(low)
+
+
+def test_a_record_and_the_switch_save_the_trial(gpu, monkeypatch):
+    tried = gpu({})
+    assert chosen_for(engine.PAY_FOR_TRIAL, recorded=asdict(LAST)) == LAST
+    monkeypatch.setenv("LABKIT_ENGINE", "plain")
+    assert chosen_for(engine.PAY_FOR_TRIAL, recorded=asdict(LAST)) == Engine() and not tried
+
+
+@pytest.mark.parametrize("recorded", [None, {"fused": True}, asdict(LAST) | {"warp": 9}, "fast"])
+def test_a_record_of_another_version_counts_as_none(gpu, recorded):
+    gpu({Engine(): 1.0, FUSED: 0.5, LAST: 0.6, TAPS: 0.6})
+    assert chosen_for(engine.PAY_FOR_TRIAL, recorded) == FUSED
+
+
+def test_a_loader_whose_batches_are_not_known_beforehand_is_not_tried(gpu):
+    tried, model = gpu({}), models.SimpleCNN()
+    assert engine.for_training(model, OPTIMIZERS["adam"](model.parameters()), batches(), "float32", engine.PAY_FOR_TRIAL) == FAST and not tried
+
+
+@pytest.mark.parametrize("name", ["adam", "sgd", "muon"])
+def test_a_trial_leaves_no_trace(monkeypatch, name):
+    monkeypatch.setattr(engine, "_TRIED_ON", ("cpu",))
+    torch.manual_seed(0)
+    model = models.build("ConvNet", dropout=0.5)
+    optimizer = OPTIMIZERS.get(name, lambda _: optimizers.lookahead(optimizers.Muon(model)))(model.parameters())
+    loader = data.loader(data.load("shapes:100/50").train, 20, shuffle=True)
+    loops.train(loader, model, nn.CrossEntropyLoss(), optimizer)
+    before = copy.deepcopy((model.state_dict(), optimizer.state_dict(), loader.epoch)), torch.get_rng_state()
+    seconds = []
+    measure = engine._seconds_of_update
+    monkeypatch.setattr(engine, "_seconds_of_update", lambda *args: seconds.append(measure(*args)) or seconds[-1])
+    engine.for_training(model, optimizer, loader, updates=engine.PAY_FOR_TRIAL)
+    assert len(seconds) == 4 and all(0 < one < math.inf for one in seconds)
+    after = (model.state_dict(), optimizer.state_dict(), loader.epoch), torch.get_rng_state()
+    torch.testing.assert_close(after, before, rtol=0, atol=0)
+
+
+def test_a_way_that_fails_takes_for_ever():
+    model, images, labels = nn.Linear(3, 2), torch.zeros(4, 3, 32, 32), torch.zeros(4, dtype=torch.int64)
+    assert engine._seconds_of_update(model, OPTIMIZERS["adam"](model.parameters()), images, labels, Engine()) == math.inf
+
+
+def test_a_resumed_run_goes_on_with_the_engine_that_it_began_with(gpu, tmp_path, monkeypatch):
+    monkeypatch.setattr(engine, "PAY_FOR_TRIAL", 1)
+    experiment = Experiment(data="shapes:200/50", model="ConvNet", batch_size=50, epochs=3)
+
+    def press_ctrl_c(progress):
+        raise KeyboardInterrupt
+
+    def sessions(store):
+        return [session["engine"] for session in json.loads((store.path(experiment) / "environment.json").read_text())]
+
+    gpu({Engine(): 1.0, FUSED: 0.9, LAST: 0.5, TAPS: 0.9})
+    whole = run(experiment, RunStore(tmp_path / "whole"), device="cpu", verbose=False)
+    with suppress(KeyboardInterrupt):
+        run(experiment, store := RunStore(tmp_path / "resumed"), device="cpu", verbose=False, on_epoch=[press_ctrl_c])
+    gpu({Engine(): 1.0, FUSED: 0.5, LAST: 0.9, TAPS: 0.9})
+    resumed = run(experiment, store, device="cpu", verbose=False)
+    assert sessions(store) == [asdict(LAST)] * 2
+    assert resumed.result["sha256"] == whole.result["sha256"]
+
+
+def test_fused_updates_find_their_steps_beside_the_weights():
+    weight = nn.Parameter(torch.zeros(2, device="meta"))
+    optimizer = torch.optim.Adam([weight])
+    optimizer.state[weight] = {"step": torch.tensor(3.0)}
+    engine._set_fused(optimizer, optimizer.param_groups[0], True)
+    assert optimizer.state[weight]["step"].device == weight.device
+
+
+# --- compiled ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def compiler(monkeypatch):
+    """The shapes of the batches that were compiled, by a compiler that changes nothing."""
+    shapes = []
+
+    def compile_nothing(graph, inputs):
+        shapes.extend(one.shape for one in inputs if one.dim() == 4 and one.shape[1:] == (3, 32, 32))
+        return graph.forward
+
+    torch._dynamo.reset()
+    monkeypatch.setattr(engine, "_COMPILER", {"backend": compile_nothing, "dynamic": False})
+    return shapes
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("chosen", [Engine(), TAPS])
+def test_a_compiled_training_has_the_numbers_of_the_other_one(compiler, chosen, precision):
+    (model, steps), (other, other_steps) = twins("ConvNet", "adam", torch.float32)
+    data = [*batches(3, dtype=torch.float32), *batches(1, 4, dtype=torch.float32)]  # the last one is short
+    for network, optimizer, way in ((model, steps, replace(chosen, compiled=True)), (other, other_steps, chosen)):
+        with replace(way, precision=precision).running(network, optimizer):
+            torch.manual_seed(0)
+            hand_written(network, optimizer, data)
+            with torch.inference_mode():
+                network.eval()(data[0][0])
+    assert largest_difference(model, other) < 1e-6
+    assert compiler == [data[0][0].shape] and "forward" not in vars(model)
+
+
+def test_where_nothing_can_be_compiled_the_training_goes_on_as_usual(monkeypatch):
+    def refuse(graph, inputs):
+        raise RuntimeError("there is no compiler here")
+
+    torch._dynamo.reset()
+    monkeypatch.setattr(engine, "_COMPILER", {"backend": refuse, "dynamic": False})
+    (model, steps), (plain, plain_steps) = twins("ConvNet", "adam", torch.float32)
+    with Engine(compiled=True).running(model, steps):
+        hand_written(model, steps, batches(dtype=torch.float32))
+    hand_written(plain, plain_steps, batches(dtype=torch.float32))
+    assert largest_difference(model, plain) == 0
+
+
+def test_the_compiler_of_pytorch_keeps_the_random_numbers_of_a_dropout():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(3072, 10))
+    plain, data = copy.deepcopy(model), batches(2, dtype=torch.float32)
+    for network, way in ((model, Engine(compiled=True)), (plain, Engine())):
+        optimizer = OPTIMIZERS["sgd"](network.parameters())
+        torch.manual_seed(1)
+        with way.running(network, optimizer):
+            hand_written(network, optimizer, data)
+    assert largest_difference(model, plain) < 1e-6
