@@ -334,6 +334,10 @@ class Site:
             def log_message(self, *_):
                 asked.append(self.path)
 
+            def end_headers(self):
+                self.send_header("Cache-Control", "no-store")  # else a page that is written twice within a second is shown as it was
+                super().end_headers()
+
         server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=self.folder))
         threading.Thread(target=server.serve_forever, daemon=True).start()
         return server
