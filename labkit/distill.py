@@ -46,12 +46,14 @@ class Distiller:
 
     `loader` gives the batches of the loader that it is handed, and makes known to `loss` what the teacher says to
     the batch that was given last. The teacher answers in evaluation mode and without gradients, and is left as it
-    was. Raises `LabkitError` for a temperature or an alpha outside its range.
+    was. translate: function that makes of the student's images what the teacher is used to, where that is another
+    normalization. Raises `LabkitError` for a temperature or an alpha outside its range.
     """
 
-    def __init__(self, teacher, temperature=4.0, alpha=0.9):
+    def __init__(self, teacher, temperature=4.0, alpha=0.9, translate=None):
         _check_settings(temperature, alpha)
         self.teacher = teacher
+        self.translate = translate
         self.temperature = temperature
         self.alpha = alpha
         self._batch_logits = None  # the teacher's, for the batch under way
@@ -81,7 +83,8 @@ class Distiller:
         """The teacher's logits (batch, classes) for a batch of images, without a gradient."""
         device = next(self.teacher.parameters(), images).device
         with _evaluating(self.teacher), torch.no_grad():  # inference tensors could not take part in the student's backward pass
-            return self.teacher(images.to(device))
+            images = images.to(device)
+            return self.teacher(self.translate(images) if self.translate else images)
 
 
 @contextmanager

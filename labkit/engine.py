@@ -147,7 +147,7 @@ def _keep_memory():
     """Have this process keep the memory that it frees. Each update asks anew for that of the last one, and every page that the
     system has to hand out again costs more than what is computed on it. Only glibc can be told, and it cannot be told back.
     """
-    with suppress(OSError, AttributeError):
+    with suppress(OSError, AttributeError, TypeError):  # TypeError: on Windows, where nothing has this name
         for option, size in _KEEP.values():
             ctypes.CDLL(None).mallopt(option, size)
 
@@ -161,6 +161,8 @@ def _channels_last(model, optimizer):
         yield
     finally:
         model.to(memory_format=torch.contiguous_format)
+        if optimizer:
+            _lay_out_like_weights(optimizer)
 
 
 def _lay_out_like_weights(optimizer):
@@ -186,7 +188,7 @@ def _fused(optimizer, fused):
 
 def _set_fused(optimizer, group, fused):
     """Fused updates count their steps where the weights are, the others on the CPU."""
-    group["fused"] = fused
+    group["fused"] = fused or None  # None leaves the choice to PyTorch, False forbids its second-best way as well
     for parameter in group["params"]:
         state = optimizer.state.get(parameter, {})
         if torch.is_tensor(state.get("step")) and not group.get("capturable"):

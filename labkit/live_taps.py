@@ -64,19 +64,19 @@ def _dense(convolution, images, rows, columns):
     """Where every output pixel sees every input pixel: (batch, pixels × channels) times a matrix that holds the live taps of the kernel."""
     width = convolution.kernel_size[1]
     # In the order of the matrix: output pixels, then input pixels.
-    taps = tuple(r * width + c for out_row in rows for out_column in columns for r in out_row for c in out_column)
+    taps = [r * width + c for out_row in rows for out_column in columns for r in out_row for c in out_column]
     kernel = convolution.weight.permute(0, 2, 3, 1).flatten(1, 2)  # (out channels, taps, in channels)
-    matrix = kernel.index_select(1, _places(taps, kernel.device)).view(len(kernel) * len(rows) * len(columns), -1)
+    matrix = _select(kernel, taps).view(len(kernel) * len(rows) * len(columns), -1)
     bias = None if convolution.bias is None else convolution.bias.repeat_interleave(len(rows) * len(columns))
     outputs = _product(images.permute(0, 2, 3, 1).flatten(1), matrix, bias)
     return outputs.view(-1, len(kernel), len(rows), len(columns)).contiguous(memory_format=torch.channels_last)
 
 
-@cache
-def _places(taps, device):
-    """As a tensor, once: a GPU would wait for each copy to it. What is made in inference mode could not be used in a training."""
-    with torch.inference_mode(False):
-        return torch.tensor(taps, device=device)
+def _select(kernel, taps):
+    """These taps of the kernel, with repetitions. A GPU would add up the gradients of a repeated index in any order."""
+    if kernel.is_cpu:
+        return kernel.index_select(1, torch.tensor(taps))
+    return torch.stack([kernel[:, tap] for tap in taps], 1)
 
 
 def _product(inputs, matrix, bias):

@@ -12,6 +12,7 @@ from labkit.errors import LabkitError, accepted
 
 STEMS = ("imagenet", "cifar")
 _HEADS = ("fc.", "classifier.")  # how the names of a last layer begin
+_INSIDE_VIEWS = "network."
 
 
 def resnet18(num_classes=10, weights=None, stem="imagenet", dropout=0.0):
@@ -90,7 +91,8 @@ def load_weights(model, path, names=(), new_head=False):
     if not path.is_file():
         also = f"; accepted: {', '.join(names)} or the path of a weights file" if names else ""
         raise LabkitError(f"there is no weights file {path}{also}")
-    state, own = _read_state(path), model.state_dict()
+    own = model.state_dict()
+    state = _without_views(_read_state(path), own)
     if new_head:
         state = _with_fitting_head(state, own)
     # Files from before torch 0.4.1, some of torchvision's among them, lack the counters of the batch norms.
@@ -107,6 +109,13 @@ def _read_state(path):
         raise LabkitError(f"{path} is not a readable weights file ({_first_sentence(error)}); save it with torch.save(model.state_dict(), path)") from error
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise LabkitError(f"{path} holds no state dict; save it with torch.save(model.state_dict(), path)")
+    return state
+
+
+def _without_views(state, own):
+    """`state` with the names that the network has by itself, where it was saved inside `Views` and the state dict `own` was not."""
+    if all(name.startswith(_INSIDE_VIEWS) for name in state) and not any(name.startswith(_INSIDE_VIEWS) for name in own):
+        return {name.removeprefix(_INSIDE_VIEWS): value for name, value in state.items()}
     return state
 
 

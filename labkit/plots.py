@@ -14,7 +14,7 @@ from labkit.models import layers
 
 PARTS = {"train": "train", "valid": "validation", "test": "test"}
 PALETTE = ("#4c72b0", "#dd8452", "#55a868", "#c44e52", "#8172b3")
-_LINE_STYLES = ("-", "--", ":", "-.")  # the second to the fourth time that the palette is gone through
+_LINE_STYLES = ("-", "--", ":", "-.")  # the next one each time that the palette is gone through, and for a line on another one
 COLORS = dict(zip(PARTS, PALETTE))
 _VALUES = plt.get_cmap("viridis_r")  # from light (low) to dark (high)
 _STYLE = {
@@ -231,9 +231,11 @@ def bands(lines, xlabel, ylabel, title=""):
     """
     figure = _figure(size=(5.4 + _width(lines), 3.6))  # room for the legend beside it
     axes = figure.axes[0]
+    means = [values.mean(axis=1) for values in lines.values()]
     for number, (label, values) in enumerate(lines.items()):
-        color, style = PALETTE[number % len(PALETTE)], _LINE_STYLES[number // len(PALETTE) % len(_LINE_STYLES)]
-        mean, std = values.mean(axis=1), values.std(axis=1)
+        color, mean, std = PALETTE[number % len(PALETTE)], means[number], values.std(axis=1)
+        gaps = _hides(means, number) if len(means) <= len(PALETTE) else number // len(PALETTE)
+        style = _LINE_STYLES[gaps % len(_LINE_STYLES)]
         axes.plot(values.index, mean, marker="o", markersize=3.5, color=color, linestyle=style, label=label)
         if values.shape[1] > 1:
             axes.fill_between(values.index, mean - std, mean + std, color=color, alpha=0.15, linewidth=0)
@@ -241,6 +243,12 @@ def bands(lines, xlabel, ylabel, title=""):
     axes.xaxis.get_major_locator().set_params(integer=True)
     _legend_beside(axes)
     return figure
+
+
+def _hides(means, number):
+    """How many of the lines before it the line of this number lies on: through gaps in it they are seen."""
+    height = max(mean.max() for mean in means) - min(mean.min() for mean in means)
+    return sum(bool(((mean - means[number]).abs() < 0.01 * height).all()) for mean in means[:number] if len(mean) == len(means[number]) > 0)
 
 
 def heatmap(table, texts, ylabel, xlabel, title=""):

@@ -19,9 +19,10 @@ import json
 import os
 import platform
 import re
+import sys
 import time
 import zipfile
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -53,6 +54,7 @@ _ORIGIN = {
     "teacher_weights": "with a teacher that has other weights now",
     "code_fingerprint": "with other code than the file of its model holds now",
 }
+_TRIES = 20 if sys.platform == "win32" else 1
 _WHITENED = 5000  # images whose patches are looked at: millions of patches for a dozen directions
 
 
@@ -242,7 +244,7 @@ def _train(experiment, store, device, verbose, on_epoch, teacher):
         training = _Training(experiment, folder, loaders, facts, device)
         _note_session(folder, experiment, device, facts | {"engine": dataclasses.asdict(training.engine)})
         if teacher:
-            training.learn_from(teacher.model(device))
+            training.learn_from(teacher, device)
         if resume:
             training.restore(resume)
             if verbose:
@@ -277,9 +279,10 @@ class _Training:
         recorded = session.get("engine") if session.get("device") == str(loader.device) else None
         return engine.for_training(self.model, self.optimizer, loader, e.precision, e.epochs * len(loader), recorded)
 
-    def learn_from(self, teacher):
-        """Train on what the network `teacher` says, beside the labels."""
-        distiller = Distiller(teacher, self.experiment.temperature, self.experiment.alpha)
+    def learn_from(self, teacher, device):
+        """Train on what the network of the run `teacher` says, beside the labels; it sees images normalized as in its own training."""
+        translate = _translation(self.facts, _sessions(teacher.path)[-1])
+        distiller = Distiller(teacher.model(device), self.experiment.temperature, self.experiment.alpha, translate)
         self.loaders["train"], self.loss_fn = distiller.loader(self.loaders["train"]), distiller.loss
 
     def fit(self, verbose, on_epoch):
@@ -309,7 +312,8 @@ class _Training:
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "rng": torch.get_rng_state(),
-            "device_rng": _device_rng(self.model),
+            "device": self.loaders["train"].device.type,
+            "device_rng": _device_rng(self.loaders["train"].device),
             **{name: self.facts[name] for name in _ORIGIN},
         }
         _write_with(self.folder / "resume.pt", lambda part: torch.save(state, part))
@@ -329,8 +333,8 @@ class _Training:
             self.progress.best_weights = copy.deepcopy(self.model.state_dict())
         self.loaders["train"].epoch = self.progress.epoch
         torch.set_rng_state(state["rng"])
-        if state["device_rng"] is not None and self.loaders["train"].device.type == "cuda":
-            torch.cuda.set_rng_state(state["device_rng"], self.loaders["train"].device)
+        if state["device_rng"] is not None and state.get("device", "cuda") == self.loaders["train"].device.type:
+            _set_device_rng(self.loaders["train"].device, state["device_rng"])
 
     def finish(self):
         """Read the test set, once, and close the entry."""
@@ -354,22 +358,44 @@ class _Training:
 @contextmanager
 def _reproducible(device, seed):
     """Seed torch for one run and leave its state and settings outside as they were."""
-    devices = [torch.cuda.current_device() if device.index is None else device.index] if device.type == "cuda" else []
-    before = torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark
-    with torch.random.fork_rng(devices):
-        torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed the GPUs, too
-        if devices:
-            torch.cuda.manual_seed(seed)
+    before, state = (torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark), _device_rng(device)
+    with torch.random.fork_rng(devices=()):
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed all GPUs, too
+        _seed_device(device, seed)
         torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
         try:
             yield
         finally:
             torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = before
+            if state is not None:
+                _set_device_rng(device, state)
 
 
-def _device_rng(model):
-    device = next(model.parameters()).device
-    return torch.cuda.get_rng_state(device) if device.type == "cuda" else None
+def _seed_device(device, seed):
+    if device.type == "cuda":
+        with torch.cuda.device(device):
+            torch.cuda.manual_seed(seed)
+    elif device.type == "mps":
+        torch.mps.manual_seed(seed)
+
+
+def _device_rng(device):
+    """The state of the generator of a GPU, None for the CPU."""
+    if device.type == "cuda":
+        return torch.cuda.get_rng_state(device)
+    return torch.mps.get_rng_state() if device.type == "mps" else None
+
+
+def _set_device_rng(device, state):
+    torch.cuda.set_rng_state(state, device) if device.type == "cuda" else torch.mps.set_rng_state(state)
+
+
+def _translation(ours, theirs):
+    """The `Normalize` that makes of images normalized by the facts `ours` those normalized by `theirs`; None where they are the same."""
+    if (list(ours["mean"]), list(ours["std"])) == (list(theirs["mean"]), list(theirs["std"])):
+        return None
+    mean = [(their - our) / std for their, our, std in zip(theirs["mean"], ours["mean"], ours["std"])]
+    return transforms.Normalize(mean, [their / our for their, our in zip(theirs["std"], ours["std"])])
 
 
 def _open_entry(folder, experiment):
@@ -495,8 +521,17 @@ def _write_with(path, write):
     part = path.with_name(path.name + ".part")
     try:
         write(part)
-        part.replace(path)
+        _replace(part, path)
     except (OSError, RuntimeError) as error:  # torch.save reports a full disk as RuntimeError
         part.unlink(missing_ok=True)
         reason = getattr(error, "strerror", None) or error
         raise LabkitError(f"cannot write {path} ({reason}); free some disk space, then run it again to go on from the last epoch") from error
+
+
+def _replace(part, path):
+    """On Windows a file that is open somewhere, as for a study's progress or a virus scanner, cannot be replaced just then."""
+    for _ in range(_TRIES - 1):
+        with suppress(PermissionError):
+            return part.replace(path)
+        time.sleep(0.05)
+    return part.replace(path)

@@ -178,6 +178,36 @@ def test_model_and_optimizer_come_out_as_they_went_in(broken):
     assert all(one is other for one, other in zip(parameters, model.parameters()))
 
 
+def test_the_plain_way_leaves_the_choice_of_the_update_to_pytorch():
+    (model, optimizer), _ = twins("SimpleCNN", "adam", torch.float32)
+    with Engine().running(model, optimizer):
+        assert [(group["fused"], group["foreach"]) for group in optimizer.param_groups] == [(None, None)]
+
+
+def test_an_optimizer_that_is_fused_by_itself_goes_on_with_moments_in_the_order_of_its_weights():
+    (model, _), (plain, plain_steps) = twins("SimpleCNN", "adam", torch.float64)
+    steps = torch.optim.Adam(model.parameters(), lr=1e-3, weight_decay=1e-2, fused=True)
+    with FAST.running(model, steps):
+        hand_written(model, steps, batches(2))
+    assert all(steps.state[weight]["exp_avg"].stride() == weight.stride() for weight in model.parameters())
+    hand_written(model, steps, batches(2))
+    hand_written(plain, plain_steps, batches(2) + batches(2))
+    assert largest_difference(model, plain) < 1e-9
+
+
+@pytest.mark.parametrize("error", [OSError, AttributeError, TypeError])
+def test_where_memory_cannot_be_kept_a_training_goes_on_without(error, monkeypatch):
+    """TypeError is what Windows answers."""
+
+    def missing(name):
+        raise error
+
+    engine._keep_memory.cache_clear()
+    monkeypatch.setattr(engine.ctypes, "CDLL", missing)
+    with FAST.running(models.SimpleCNN()):
+        engine._keep_memory.cache_clear()
+
+
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_an_update_sees_kernels_in_the_order_of_memory_and_everyone_else_in_their_own(optimizer):
     (model, steps), _ = twins("SimpleCNN", optimizer, torch.float32)

@@ -93,6 +93,23 @@ def test_a_pytorch_without_that_product_uses_its_own(error, monkeypatch):
     live_taps._has_onednn.cache_clear()
 
 
+def test_on_another_device_the_taps_are_the_same_ones():
+    """There, gradients of repeated taps are added up by autograd, in a fixed order."""
+    kernel = torch.randn(2, 9, 3, requires_grad=True)
+    taps = [4, 5, 4, 8]
+
+    class Elsewhere:
+        is_cpu = False
+
+        def __getitem__(self, place):
+            return kernel[place]
+
+    ours, theirs = live_taps._select(Elsewhere(), taps), live_taps._select(kernel, taps)
+    assert torch.equal(ours, theirs)
+    gradients = [torch.autograd.grad(selected.sin().sum(), kernel)[0] for selected in (ours, theirs)]
+    torch.testing.assert_close(*gradients)
+
+
 def test_a_map_that_is_too_small_for_its_kernel_is_refused_as_ever():
     convolution = nn.Conv2d(4, 4, 5)
     with live_taps.live_taps(convolution), pytest.raises(RuntimeError, match=r"(?i)kernel size"):

@@ -321,6 +321,14 @@ def test_a_file_that_does_not_fit_is_refused_in_one_sentence_and_changes_nothing
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
 
 
+@pytest.mark.parametrize("saved, built", [(6, 6), (6, 1), (1, 6)])
+def test_weights_that_were_saved_behind_views_are_those_of_the_network(tmp_path, saved, built):
+    torch.save(models.build("FastNet16", views=saved).state_dict(), tmp_path / "weights.pt")
+    model = models.build("FastNet16", weights=tmp_path / "weights.pt", views=built)
+    expected = torch.load(tmp_path / "weights.pt", weights_only=True)
+    assert all(torch.equal(one, other) for one, other in zip(model.state_dict().values(), expected.values(), strict=True))
+
+
 def test_a_weights_file_cannot_run_code(tmp_path):
     class Hostile:
         def __reduce__(self):

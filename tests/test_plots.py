@@ -92,6 +92,15 @@ def test_bands_draw_the_mean_and_one_standard_deviation_to_both_sides():
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["two", "one", "none"]
 
 
+def test_a_band_whose_line_lies_on_another_one_lets_it_be_seen():
+    below = pd.DataFrame({0: [3.0, 1.0]})
+    lines = {"below": below, "on it": below + 0.001, "apart": below + 0.5, "on both": below + 0.002, "shorter": below[:1], "none": pd.DataFrame()}
+    [axes] = plots.bands(dict(list(lines.items())[:5]), "x", "y").axes
+    assert [line.get_linestyle() for line in axes.get_lines()] == ["-", "--", "-", ":", "-"]
+    [axes] = plots.bands(lines, "x", "y").axes  # more than there are colours: gaps have another meaning
+    assert [line.get_linestyle() for line in axes.get_lines()] == ["-"] * 5 + ["--"]
+
+
 def test_no_two_of_twenty_bands_look_alike():
     [axes] = plots.bands({number: pd.DataFrame({0: [1.0]}) for number in range(20)}, "x", "y").axes
     assert len({(line.get_color(), line.get_linestyle()) for line in axes.get_lines()}) == 20

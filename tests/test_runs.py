@@ -25,6 +25,7 @@ from labkit.errors import LabkitError
 from labkit.experiment import Experiment
 from labkit.loops import NonFiniteLossError
 from labkit.runs import RunStore, run
+from labkit.transforms import Normalize
 
 REPRODUCIBLE = ("weights.safetensors", "history.jsonl", "result.json")
 FINISHED = {"experiment.json", "environment.json", "history.jsonl", "timing.jsonl", "weights.safetensors", "result.json"}
@@ -625,6 +626,24 @@ def test_labkit_device_names_the_device(monkeypatch):
     assert default_device() == torch.device("cpu")
 
 
+@pytest.mark.parametrize("refusals, said", [(2, None), (3, "cannot write")])
+def test_a_file_that_is_open_elsewhere_is_replaced_a_little_later(monkeypatch, tmp_path, refusals, said):
+    """As on Windows, where it cannot be replaced just then."""
+    monkeypatch.setattr(runs, "_TRIES", 3)
+    replace, refused = Path.replace, []
+
+    def refuse(self, target):
+        if len(refused) < refusals:
+            refused.append(target)
+            raise PermissionError(13, "it is open in another program")
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", refuse)
+    with one_sentence(said) if said else contextlib.nullcontext():
+        runs._write(tmp_path / "note", "text")
+    assert len(refused) == refusals and [path.read_text() for path in tmp_path.iterdir()] == ([] if said else ["text"])
+
+
 # --- a skewed set, and a teacher ------------------------------------------------------------------
 
 
@@ -670,6 +689,20 @@ def test_the_distilled_loss_is_the_one_of_the_paper(tiny):
     fresh = e.build_model(10).train()
     expected = distillation_loss(fresh(images), teacher.model()(images), labels, 2.0, 0.7).item()
     assert student.history["train_loss"][0] == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("normalization", ["none", "unit", "first_image"])
+def test_the_teacher_sees_images_normalized_as_in_its_own_training(tiny, normalization):
+    e = taught(tiny, teacher=tiny(seed=5, epochs=2, normalization=normalization), epochs=1, batch_size=80, dropout=0.0)
+    student, teacher = run(e), run(e.teacher)
+    loader, (_, facts) = e.loaders("cpu")[0]["train"], e.teacher.loaders("cpu")
+    images, labels = next(iter(loader))
+    loader.transform, loader.epoch = Normalize(facts["mean"], facts["std"]), 0
+    as_the_teacher_knows_them, same_labels = next(iter(loader))
+    torch.manual_seed(e.seed)
+    fresh = e.build_model(10).train()
+    expected = distillation_loss(fresh(images), teacher.model()(as_the_teacher_knows_them), labels, 2.0, 0.7).item()
+    assert torch.equal(labels, same_labels) and student.history["train_loss"][0] == pytest.approx(expected, rel=1e-4)
 
 
 def test_a_cut_off_student_goes_on_bit_for_bit_and_notices_another_teacher(tiny, tmp_path):

@@ -22,9 +22,10 @@ from interrupting import interrupt
 from sentences import one_sentence
 from waiting import wait_until
 
+from labkit import models
 from labkit.experiment import Experiment
 from labkit.runs import RunStore, cited, run
-from labkit.study import Study, grid
+from labkit.study import Study, grid, tasks
 from labkit.study.cells import cells, in_words
 from labkit.study.cluster import Cluster, NotSharedError
 from labkit.study.estimate import Layout, duration, kind, make_plan, makespan
@@ -222,6 +223,29 @@ def test_what_is_finished_or_has_diverged_is_read_by_another_session(mixed, forb
     assert list(again["state"]) == list(table["state"])[:6] and list(again["test_acc"].dropna()) == list(table["test_acc"].dropna())
 
 
+def diverging(**changes):
+    return Experiment(data="shapes:100/50", model="ConvNet", valid=0.2, batch_size=32, epochs=1, lr=1e30, **changes)
+
+
+@pytest.mark.parametrize("what", ["model", "init"])
+def test_a_training_that_diverged_is_tried_again_when_its_code_or_its_weights_have_changed(what, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text("from labkit.models import ConvNet as Mine\n")
+    torch.save(models.ConvNet().state_dict(), tmp_path / "start.pt")
+    experiment, store = replace(diverging(), **{what: {"model": "mine.py:Mine", "init": "start.pt"}[what]}), RunStore(tmp_path / "runs")
+    assert tasks.train_run(experiment, store.root, "cpu", 1) == tasks.DIVERGED and tasks.has_diverged(store, experiment)
+    with open(tmp_path / {"model": "mine.py", "init": "start.pt"}[what], "ab") as file:
+        file.write(b"\n")
+    assert not tasks.has_diverged(store, experiment)
+
+
+def test_a_student_whose_teacher_diverges_has_diverged_with_it(tmp_path):
+    student, store = replace(diverging(), lr=1e-3, teacher=diverging()), RunStore(tmp_path)
+    assert tasks.train_run(student, tmp_path, "cpu", 1) == tasks.DIVERGED
+    assert tasks.has_diverged(store, student) and Records(store).state(student) == tasks.DIVERGED
+    assert not tasks.has_diverged(store, replace(student, teacher=None))
+
+
 def test_curves_show_mean_and_band_over_the_seeds(mixed):
     study = mixed[0]
     [axes] = study.curves("valid_acc").axes
@@ -389,6 +413,13 @@ def test_a_study_that_is_soon_done_is_not_measured_side_by_side(tiny):
     executor = Measured({1: 1.0, 2: 0.1})
     assert make_plan(executor, {tiny(): 3}, {}).seconds == {Layout(1, 1): 9.0} and [processes for _, processes in executor.probed] == [1]
     assert make_plan(executor, {tiny(): 3, tiny(seed=1): 1}, {}).layout == Layout(2, 1)
+
+
+def test_an_update_under_a_teacher_that_is_asked_each_time_is_another_kind_and_takes_longer(tiny):
+    taught = tiny(teacher=tiny(model="resnet18"))
+    assert kind(taught) != kind(tiny()) and kind(replace(taught, augmentation=())) == kind(tiny())
+    plain, fixed, asked = (tasks.probe(e, "cpu", 1).update for e in (tiny(), replace(taught, augmentation=()), taught))
+    assert asked > 1.3 * max(plain, fixed)
 
 
 def test_only_epochs_to_go_count_and_each_kind_of_training_is_probed_once(tiny):

@@ -464,3 +464,12 @@ def test_normalize_refuses_images_with_another_number_of_channels(channels):
     # Broadcasting would make three channels of a grey image without a word.
     with pytest.raises(LabkitError, match=f"2 means but the images have {channels}"):
         Normalize((0.5, 0.5), (0.5, 0.5))(batch(channels=channels))
+
+
+def test_what_normalizes_a_batch_in_inference_mode_can_be_trained_with_afterwards():
+    normalize, images = Normalize((0.1, 0.2, 0.3), (0.4, 0.5, 0.6)), torch.rand(2, 3, 4, 4)
+    with torch.inference_mode():
+        expected = normalize(images)
+    images.requires_grad_()
+    normalize(images).sum().backward()
+    assert torch.equal(normalize(images.detach()), expected) and images.grad is not None

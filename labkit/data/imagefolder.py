@@ -92,7 +92,8 @@ def _digest(root, listing, start, with_time):
     for classes in listing.values():
         for files in classes.values():
             for path, size, changed in files:
-                sha.update(f"{os.path.relpath(path, root)}|{size}|{changed if with_time else ''}\n".encode())
+                name = Path(os.path.relpath(path, root)).as_posix()  # the same on every system
+                sha.update(f"{name}|{size}|{changed if with_time else ''}\n".encode())
     return sha.hexdigest()
 
 

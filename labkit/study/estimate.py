@@ -78,7 +78,9 @@ def _seconds(experiments, costs, layout):
 def kind(experiment):
     """What decides the cost of an update and of an evaluation: equal for all experiments that are probed as one."""
     e = experiment
-    return e.data, e.model, e.stem, e.batch_size, e.optimizer, e.views, e.precision
+    # What a teacher says to images that never change is asked once.
+    teacher = kind(e.teacher) if e.teacher and e.augmentation else None
+    return e.data, e.model, e.stem, e.batch_size, e.optimizer, e.views, e.precision, teacher
 
 
 def _costs(executor, experiments, layout) -> dict[tuple, Cost | None]:

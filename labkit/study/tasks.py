@@ -14,6 +14,7 @@ from torch import nn
 
 from labkit import data, engine
 from labkit.device import resolve
+from labkit.distill import Distiller
 from labkit.errors import LabkitError
 from labkit.loops import NonFiniteLossError, test, train
 from labkit.runs import RunStore, run
@@ -61,13 +62,16 @@ def probe(experiment, device, threads):
     splits, start = data.load(experiment.data), time.perf_counter()
     # Neither a rate that diverges nor weights that have to be fetched change what an update costs.
     experiment = replace(experiment, lr=1e-6, init="random")
-    loader = experiment.loaders(resolve(device))[0]["train"]
+    loader, loss_fn = experiment.loaders(resolve(device))[0]["train"], nn.CrossEntropyLoss()
+    if experiment.teacher and loader.augments:
+        distiller = Distiller(experiment.teacher.build_model(len(splits.classes), untrained=True).to(loader.device))
+        loader, loss_fn = distiller.loader(loader), distiller.loss
     model = experiment.build_model(len(splits.classes)).to(loader.device)
     optimizer = experiment.build_optimizer(model)
     setup, batches = time.perf_counter() - start, _endless(loader)
 
     def updates(count):
-        return _seconds(train, itertools.islice(batches, count), model, nn.CrossEntropyLoss(), optimizer)
+        return _seconds(train, itertools.islice(batches, count), model, loss_fn, optimizer)
 
     with engine.choose(loader.device, experiment.precision).running(model, optimizer):
         updates(1)  # the first one also starts thread pools, and chooses and loads kernels
@@ -125,14 +129,23 @@ def failure(error):
 
 def _note_divergence(store, experiment, said):
     """That a training diverges is a result: it is kept, so that the study does not find it out again."""
-    note = {"said": said, "images_fingerprint": data.fingerprint(experiment.data)}
-    (store.path(experiment) / _DIVERGED_FILE).write_text(json.dumps(note))
+    path = store.path(experiment) / _DIVERGED_FILE
+    path.parent.mkdir(parents=True, exist_ok=True)  # where the teacher has diverged, there is none yet
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps({"said": said, "origin": _origin(experiment)}))
+    part.replace(path)
+
+
+def _origin(experiment):
+    """What can change under a name that the experiment holds: images, initial weights and code, the teacher's as well."""
+    own = {"images": data.fingerprint(experiment.data), "weights": experiment.init_digest, "code": experiment.code_digest}
+    return own | ({"teacher": _origin(experiment.teacher)} if experiment.teacher else {})
 
 
 def has_diverged(store, experiment):
-    """Whether a training of `experiment` on the images that its dataset holds now has diverged."""
+    """Whether a training of `experiment` has diverged, on the images and from the weights and code that its names stand for now."""
     try:
         note = json.loads((store.path(experiment) / _DIVERGED_FILE).read_text())
-        return note["images_fingerprint"] == data.fingerprint(experiment.data)
+        return note["origin"] == _origin(experiment)
     except (OSError, ValueError, KeyError, TypeError, LabkitError):
         return False
