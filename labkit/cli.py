@@ -52,7 +52,8 @@ def _add_submit(commands):
     submit.add_argument("--notebooks", type=Path, default=Path("notebooks"), help="where the notebooks are (default: notebooks)")
     submit.add_argument("--report", type=Path, metavar="FILE", help="your report, a PDF or a notebook (default: ID_lab3.pdf or .ipynb beside the notebooks)")
     submit.add_argument("--out", type=Path, default=Path(), metavar="FOLDER", help="where to write the zip (default: here)")
-    submit.add_argument("--limit", type=float, default=1000, metavar="MB", help="how large everything may be (default: 1000; the runs of 04 and 05 have 830)")
+    submit.add_argument("--limit", type=float, default=1000, metavar="MB", help="how large everything may be (default: 1000)")
+    submit.add_argument("--weights", default="best", help="best (the default: of each notebook those of the run with the highest test accuracy) or all")
     submit.add_argument("--incomplete", action="store_true", help="write it although something is missing, with the list of that in it")
     submit.set_defaults(run=_submit)
 
@@ -120,7 +121,7 @@ def _submit(args):
     with fast_imports(), _need("notebooks"):
         from labkit import submit
     with _need("notebooks"):
-        submission = submit.collect(args.id, args.notebooks, args.report, args.limit)  # printing needs nbconvert, too
+        submission = submit.collect(args.id, args.notebooks, args.report, args.limit, args.weights)  # printing needs nbconvert, too
     return 0 if submit.hand_in(submission, args.out, args.incomplete) else 1
 
 

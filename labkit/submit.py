@@ -14,11 +14,11 @@ from pathlib import Path
 
 from labkit import archive, checks, models, printing
 from labkit.checks import notebook as reading
-from labkit.errors import LabkitError
+from labkit.errors import LabkitError, accepted
 from labkit.notebooks import LESSONS, find
 from labkit.runs import RECORD, WEIGHTS, DamagedError, Experiment, RunStore, cited
 
-RUN = (*RECORD, WEIGHTS)  # what is handed in of a run
+WEIGHED = ("best", "all")  # the runs whose weights are handed in
 LESSON = {"resnet18.py", "best_model.py"}  # what the notebooks of the kit import from their folder
 KIT = {"check_environment.py"}  # comes with the kit and has nothing of the student in it
 AGAIN = "in Jupyter choose Kernel > Restart Kernel and Run All Cells, then save"
@@ -72,17 +72,20 @@ class Submission:
         return content
 
 
-def collect(student, folder, report=None, limit=1000):
+def collect(student, folder, report=None, limit=1000, weights="best"):
     """Look at everything that `student` hands in from the notebooks in `folder`; returns a `Submission`, writes nothing.
 
-    report: a PDF or a notebook to take as the report. limit: MB that it may have. Raises `LabkitError` for wrong use.
+    report: a PDF or a notebook to take as the report. limit: MB that it may have. weights: "best" takes those of one run of each
+    notebook, the one with the highest test accuracy, which is what grading measures, and "all" those of every run; records are taken
+    of all. Raises `LabkitError` for wrong use.
     """
+    accepted("weights", weights, WEIGHED)
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,32}", student):
         raise LabkitError(f"the id {student[:40]!r} is not one of 1 to 32 letters, digits, - and _; give your student number with --id")
     submission = Submission(student, Path(folder))
     report = _given(report)
     _add_notebooks(submission, report)
-    _add_sources(submission, _add_runs(submission))
+    _add_sources(submission, _add_runs(submission, weights))
     _add_report(submission, report)
     _check_size(submission, limit)
     return submission
@@ -229,14 +232,29 @@ def _error(output):
 # --- runs ---------------------------------------------------------------------------------------------
 
 
-def _add_runs(submission):
+def _add_runs(submission, weights):
     """Every run that a notebook cites; returns their experiments."""
     root = _store(submission.folder)
-    where = {}
-    for name, notebook in submission.notebooks.items():
-        for key in cited(reading.printed(notebook)):
-            where.setdefault(key, []).append(name)
-    return list(filter(None, (_add_run(submission, root, key, names) for key, names in where.items())))
+    shown = {name: cited(reading.printed(notebook)) for name, notebook in submission.notebooks.items()}
+    where = {key: [name for name in shown if key in shown[name]] for keys in shown.values() for key in keys}
+    runs = {key: run for key, names in where.items() if (run := _add_run(submission, root, key, names))}
+    for key in runs if weights == "all" else weighed(shown, {key: run.result["test_acc"] for key, run in runs.items()}):
+        submission.files[f"runs/{key}/{WEIGHTS}"] = root / key / WEIGHTS
+    return [run.experiment for run in runs.values()]
+
+
+def weighed(shown, accuracies):
+    """The keys of the runs whose weights are handed in, in order: of each notebook the one with the highest test accuracy.
+
+    shown: {notebook: keys of the runs that it shows}; accuracies: {key: test accuracy or None}, of those that there are.
+    """
+    ranked = highest_first(accuracies)
+    return sorted({key for keys in shown.values() for key in [key for key in ranked if key in keys][:1]})
+
+
+def highest_first(accuracies):
+    """The keys of runs, that of the highest test accuracy first. accuracies: {key: test accuracy or None}."""
+    return sorted(accuracies, key=lambda key: (-(accuracies[key] or 0), key))
 
 
 def _store(folder):
@@ -247,24 +265,24 @@ def _store(folder):
 
 
 def _add_run(submission, root, key, names):
-    """Add one run; returns its experiment, None if it cannot be handed in."""
+    """Add the record of one run; returns the `Run`, None if it cannot be handed in."""
     cites = f"run {key}, which {' and '.join(names)} shows,"
     try:
         with chdir(submission.folder):  # as when it was trained: it may name a file there
-            experiment = _finished(root, key)
+            run = _finished(root, key)
     except LabkitError as error:
         submission.missing.append(f"{cites} {error}")
         return None
-    for name in RUN:
+    for name in RECORD:
         submission.files[f"runs/{key}/{name}"] = root / key / name
-    return experiment
+    return run
 
 
 def _finished(root, key):
-    """The experiment of a finished run; raises `LabkitError` that says what it is instead."""
+    """A finished `Run`; raises `LabkitError` that says what it is instead."""
     if not (root / key).is_dir():
         raise LabkitError(f"is not in {root}; name the folder of your runs with LABKIT_RUNS, or execute the notebook again")
-    for path in filter(_there, (root / key / name for name in RUN)):
+    for path in filter(_there, (root / key / name for name in (*RECORD, WEIGHTS))):
         if fault := _fault(path, root):
             raise LabkitError(f"cannot be handed in: its {path.name} {fault}")
     try:
@@ -277,7 +295,7 @@ def _finished(root, key):
         raise LabkitError(f"is damaged ({reason}); execute the notebook again, it trains this run once more") from error
     if run is None:
         raise LabkitError("is not finished; execute the notebook again, it goes on from the last epoch")
-    return experiment
+    return run
 
 
 # --- Python files -------------------------------------------------------------------------------------

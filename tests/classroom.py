@@ -35,8 +35,8 @@ from labkit.archive import write_zip
 from labkit.checks.notebook import code
 from labkit.course import release
 from labkit.experiment import NORMALIZATIONS, Experiment
-from labkit.runs import RunStore, cited, run
-from labkit.submit import RUN
+from labkit.runs import RECORD, WEIGHTS, RunStore, cited, run
+from labkit.submit import weighed
 
 DATA = "shapes:200/100"
 FILES = {"BasicBlock": "resnet18.py", "make_layer": "resnet18.py", "BestModel": "best_model.py"}  # exercises that are answered there
@@ -92,13 +92,13 @@ def write_class(folder, students, seed=0, runs=None, lessons=("",)):
     return [write_submission(folder, plan(number, seed), runs, lessons) for number in range(students)]
 
 
-def write_submission(folder, student, runs=None, lessons=("",)):
-    """Write the zip of one `Student`; returns what is `Known` of it."""
+def write_submission(folder, student, runs=None, lessons=("",), weights="best"):
+    """Write the zip of one `Student`; returns what is `Known` of it. weights: "best" or "all", as of `labkit submit`."""
     draft = draft_of(student, Pool(Path(runs or _runs_of_this_process()).absolute()), tuple(lessons))
     if student.slip:
         SLIPS[student.slip](draft)
     path = Path(folder) / draft.zip
-    write_zip(path, draft.files())
+    write_zip(path, draft.files(weights))
     return draft.known(path)
 
 
@@ -307,13 +307,19 @@ class Draft:
     def random(self):
         return self.student.random("slip")
 
-    def files(self):
+    def files(self, weights):
         """{name in the zip: bytes, or the Path of a file}."""
         files = {name: nbformat.writes(notebook).encode() for name, notebook in self.notebooks.items()}
         files |= {name: text.encode() for name, text in self.sources.items()}
         files |= {f"{self.name}.pdf": self.report} if self.report else {}
-        files |= {f"runs/{key}/{name}": one.run.path / name for key, one in self.trained.items() for name in RUN}
+        weighty = self.trained if weights == "all" else self._weighed()
+        for key, one in self.trained.items():
+            files |= {f"runs/{key}/{name}": one.run.path / name for name in (*RECORD, *([WEIGHTS] if key in weighty else []))}
         return {self.rename(name): content for name, content in files.items()} | self.junk
+
+    def _weighed(self):
+        shown = {name: _cited(notebook) for name, notebook in self.notebooks.items()}
+        return weighed(shown, {key: one.accuracy for key, one in self.trained.items()})
 
     def known(self, path):
         asked = {todo for notebook in self.notebooks.values() for cell in notebook.cells for todo in _CHECK.findall(cell.source)}

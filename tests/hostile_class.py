@@ -34,6 +34,7 @@ from labkit.course.untrusted import shown
 from labkit.experiment import key_of
 from labkit.runs import RECORD
 from labkit.runs import WEIGHTS as WEIGHTS_FILE
+from labkit.submit import weighed
 
 LESSONS = ("06", "08", "13")
 RUBRIC = """
@@ -121,16 +122,18 @@ class Maker:
         home = self.folder / "copies" / student
         trained = [one for runs in self.shown.values() for one in runs]
         runs = {one.run.key: home / one.run.key for one in trained}
+        shown = {stem: [one.run.key for one in shown] for stem, shown in self.shown.items()}
+        weights = weighed(shown, {one.run.key: one.accuracy for one in trained})
         for one in trained:
             runs[one.run.key].mkdir(parents=True)
-            for name in (*RECORD, WEIGHTS_FILE):
+            for name in (*RECORD, *[WEIGHTS_FILE] * (one.run.key in weights)):
                 shutil.copy(one.run.path / name, runs[one.run.key])
         return Handed(
             student,
             {Path(name).stem: copy.deepcopy(notebook) for name, notebook in self.draft.notebooks.items()},
             {name: text.encode() for name, text in self.draft.sources.items()} | {f"{student}_lab3.pdf": self.draft.report},
             runs,
-            {stem: [one.run.key for one in runs] for stem, runs in self.shown.items()},
+            shown,
             self.place,
             zip=f"{student}_lab3.zip",
         )
@@ -384,6 +387,11 @@ def record(spoil, stem, left, *words, seal=True):
     return Case(make, left, words)
 
 
+def without_weights(handed):
+    for key in handed.cited[NOTE06]:
+        (handed.runs[key] / WEIGHTS_FILE).unlink(missing_ok=True)
+
+
 def rename(handed, stem, number=0, **changes):
     """The run becomes one of another experiment, in all places; returns its folder."""
     old = handed.cited[stem][number]
@@ -448,7 +456,7 @@ def weights(case, stem=NOTE13):
 def poison(handed):
     """A pickle that deletes the canary, in every run."""
     for folder in handed.runs.values():
-        (folder / WEIGHTS_FILE).unlink()
+        (folder / WEIGHTS_FILE).unlink(missing_ok=True)
         (folder / "weights.pt").write_bytes(saved(models.SimpleCNN().state_dict() | {"x": Canary(f"{handed.place['folder']}/got-out")}))
 
 
@@ -595,7 +603,7 @@ CASES = {
         lambda f: (f / "result.json").write_text(json.dumps(read(f / "result.json") | {"seconds": 1})),
         NOTE06, {NOTE06: 4.5}, "its seal does not fit", seal=False,
     ),
-    "a record without weights": record(lambda f: (f / WEIGHTS_FILE).unlink(), NOTE06, {NOTE06: 4.5}, "its weights are missing", seal=False),
+    "no weights": Case(without_weights, {NOTE06: 4.5}, ("its weights are missing",)),
     "other images": record(
         lambda f: (f / "environment.json").write_text(json.dumps([read(f / "environment.json")[-1] | {"test_digest": "0" * 64}])),
         NOTE08, {NOTE08: 2}, f"the test images of {DATA} are not those of run",

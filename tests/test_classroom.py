@@ -32,7 +32,7 @@ OWN_FILES = ("BasicBlock", "make_layer", "BestModel")
 def written(tmp_path_factory):
     """What is known of a few students, among them one for each slip."""
     folder = tmp_path_factory.mktemp("class")
-    return [write_submission(folder, plan(number)) for number in (0, 1, 2, 4, *range(3, 2 * len(SLIPS), 2))]
+    return [write_submission(folder, plan(number), weights="all") for number in (0, 1, 2, 4, *range(3, 2 * len(SLIPS), 2))]
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,7 @@ def digest(known):
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_one_others(written, tmp_path):
-    again, other = write_class(tmp_path / "again", 3), write_class(tmp_path / "other", 2, seed=1)
+    again, other = [write_submission(tmp_path / "again", plan(number), weights="all") for number in range(3)], write_class(tmp_path / "other", 2, seed=1)
     assert [(digest(a), a.path.name) for a in again] == [(digest(a), a.path.name) for a in written[:3]]
     assert not {digest(a) for a in other} & {digest(a) for a in written}
     assert not {key for a in other for key in a.runs} & {key for a in written for key in a.runs}

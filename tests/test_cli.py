@@ -1,5 +1,7 @@
 """The command `labkit`: what it prints, and one sentence with a non-zero exit for wrong use."""
 
+from pathlib import Path
+
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
@@ -70,6 +72,18 @@ def test_doctor_says_what_is_here_and_what_to_do_about_what_is_not(tmp_path, cap
         assert any(line[8:].startswith(topic) for line in out.splitlines()), topic
     assert f"not in {tmp_path}" in out and "→ downloaded at first use (170 MB)" in out
     assert f"resnet18-f37072fd.pth into {tmp_path}" in out
+
+
+def test_doctor_looks_where_notebooks_look(tmp_path, capsys, monkeypatch):
+    """The notebooks of a kit have their data beside them, whoever calls the command does so one folder above."""
+    monkeypatch.delenv("LABKIT_DATA_ROOT", raising=False)
+    monkeypatch.chdir(tmp_path)
+    Path("notebooks", "data").mkdir(parents=True)
+    assert "data.load('cifar10', root='notebooks/data')" in run_cli(capsys, "doctor")[1]
+    for present in (Path("data"), Path("notebooks", "data")):
+        monkeypatch.setattr(doctor.data.cifar10, "is_present", lambda root, present=present: root == present)
+        out = run_cli(capsys, "doctor")[1]
+        assert any(line.split()[1:] == ["cifar10", "in", str(present.absolute())] for line in out.splitlines())
 
 
 def test_doctor_fails_on_what_is_needed_and_not_on_what_is_not(capsys):

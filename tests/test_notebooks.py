@@ -7,6 +7,8 @@ import nbformat
 import pytest
 from solutions import LECTURES, LESSONS, SOURCES
 
+from labkit.runs import cited
+
 BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
 
 
@@ -42,6 +44,12 @@ def test_it_is_valid_and_its_cells_have_stable_ids(path):
 def test_it_was_executed_from_top_to_bottom_without_an_error(path):
     assert [cell.execution_count for cell in cells(path)] == list(range(1, len(cells(path)) + 1))
     assert not [output for cell in cells(path) for output in cell.outputs if output.output_type == "error" or output.get("name") == "stderr"]
+
+
+@each(SOURCES[1:])
+def test_every_notebook_that_trains_shows_its_runs(path):
+    """By what it printed it is known which runs belong to it, when it is handed in."""
+    assert cited("".join(output.get("text", "") for cell in cells(path) for output in cell.outputs))
 
 
 @each(SOURCES)

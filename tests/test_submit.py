@@ -18,8 +18,9 @@ from test_cli import run_cli
 from labkit import printing, submit
 from labkit.archive import write_zip
 from labkit.course import execute, release
-from labkit.runs import Experiment, RunStore, run
+from labkit.runs import RECORD, WEIGHTS, Experiment, RunStore, run
 
+RUN = (*RECORD, WEIGHTS)
 ID, NAME = "111063548", "111063548_lab3"
 TINY = {"data": "shapes:100/20", "model": "SimpleCNN", "batch_size": 20, "epochs": 1}
 PDF = b"%PDF-1.4\nnot much\n%%EOF\n"
@@ -38,7 +39,11 @@ def marks(name, **changes):
 def trained(tmp_path_factory):
     """A store with one finished run."""
     store = RunStore(tmp_path_factory.mktemp("trained"))
-    return run(Experiment(**TINY), store, device="cpu", verbose=False)
+    return run_tiny(store)
+
+
+def run_tiny(store, **changes):
+    return run(Experiment(**TINY | changes), store, device="cpu", verbose=False)
 
 
 class Course:
@@ -92,12 +97,31 @@ def entries(path):
 def test_a_finished_course_is_handed_in_byte_for_byte(course, capsys):
     status, out, _ = run_cli(capsys, "submit", "--id", ID)
     content = entries(f"{NAME}.zip")
-    record = {f"runs/{course.key}/{name}": (course.runs / course.key / name).read_bytes() for name in submit.RUN}
+    record = {f"runs/{course.key}/{name}": (course.runs / course.key / name).read_bytes() for name in RUN}
     assert status == 0 and content == {"01_one.ipynb": (course.folder / "01_one.ipynb").read_bytes(), f"{NAME}.pdf": PDF} | record
     lines = out.splitlines()
     assert lines[0].startswith("- no notebook here asks for train, test, reset, ") and "replace_head" not in lines[0]
     assert lines[1:3] == [f"- the report is notebooks{os.sep}{NAME}.pdf", f"1 notebook, 1 run, {os.path.getsize(f'{NAME}.zip') / 1e6:.1f} MB"]
     assert lines[3:] == [f"your submission is {Path(f'{NAME}.zip').absolute()}: hand in this file"]
+
+
+def test_weights_are_those_of_the_best_run_of_each_notebook_unless_all_are_asked_for(course, capsys):
+    """A course of runs in the lab profile has gigabytes of weights."""
+    store = RunStore(course.runs)
+    runs = {run.key: run for run in [run_tiny(store, lr=lr) for lr in (1e-2, 1e-5, 1e-6)]}
+    first, second, third = sorted(runs, key=lambda key: -runs[key].result["test_acc"])
+    for name, keys in {"02_two.ipynb": (second, first), "03_three.ipynb": (second, third), "04_four.ipynb": (first,)}.items():
+        course.notebook.cells[3].outputs = [new_output("stream", text="".join(f"kept as run {key}\n" for key in keys))]
+        course.save(name)
+
+    def weights():
+        return {name.split("/")[1] for name in entries(f"{NAME}.zip") if name.endswith(WEIGHTS)}
+
+    assert run_cli(capsys, "submit", "--id", ID)[0] == 0 and weights() == {course.key, first, second}
+    assert all(f"runs/{third}/{name}" in entries(f"{NAME}.zip") for name in RECORD)
+    assert run_cli(capsys, "submit", "--id", ID, "--weights", "all")[0] == 0 and weights() == {course.key, first, second, third}
+    with one_sentence("weights", "'some'", "best, all"):
+        course.collect(weights="some")
 
 
 def test_the_same_work_gives_the_same_bytes(course, capsys, trained):
@@ -130,7 +154,7 @@ def test_copies_that_jupyter_makes_and_what_else_lies_there_stay_out(course):
     (course.folder / "unused.py").write_text("x = 1")
     (course.runs / course.key / "resume.pt").write_bytes(b"large")
     assert {name for name in course.collect().files if not name.startswith("runs/")} == {"01_one.ipynb", f"{NAME}.pdf"}
-    assert len(course.collect().files) == 2 + len(submit.RUN) and course.missing() == []
+    assert len(course.collect().files) == 2 + len(RUN) and course.missing() == []
 
 
 @pytest.mark.parametrize("where", ["named", "named from the notebooks", "beside the notebooks", "in the working folder"])
@@ -579,7 +603,7 @@ def test_a_true_browser_prints_the_same_bytes_each_time_and_no_path_of_this_mach
         (f"notebooks/{NAME}.ipynb", f"{NAME}.ipynb is a link to a file outside of notebooks; "),
         (f"notebooks/{NAME}.pdf", f"{NAME}.pdf is a link to a file outside of notebooks; "),
         ("notebooks/resnet18.py", "resnet18.py is a link to a file outside of notebooks; "),
-        *((f"notebooks/runs/KEY/{name}", f"cannot be handed in: its {name} is a link to a file outside of ") for name in submit.RUN),
+        *((f"notebooks/runs/KEY/{name}", f"cannot be handed in: its {name} is a link to a file outside of ") for name in RUN),
     ],
 )
 def test_a_link_to_elsewhere_is_refused(course, tmp_path, name, words):
@@ -726,6 +750,6 @@ def test_from_the_kit_to_the_zip(repository, tmp_path, monkeypatch):
     assert done.returncode == 0, done.stdout + done.stderr
     (key,) = (path.name for path in (notebooks / "runs").iterdir() if not path.name.startswith("."))
     content = entries(kit / f"{NAME}.zip")
-    files = {name: notebooks / name for name in ("01_one.ipynb", "02_two.ipynb", "resnet18.py", *(f"runs/{key}/{name}" for name in submit.RUN))}
+    files = {name: notebooks / name for name in ("01_one.ipynb", "02_two.ipynb", "resnet18.py", *(f"runs/{key}/{name}" for name in RUN))}
     assert content == {name: path.read_bytes() for name, path in files.items()} | {f"{NAME}.pdf": PDF}
     assert "2 notebooks, 1 run, " in done.stdout and done.stdout.endswith(f"{NAME}.zip: hand in this file\n")

@@ -224,7 +224,7 @@ class _Reading:
             raise LabkitError(f"cannot write {target / name} ({error.strerror}); free some disk space and read the submission again") from error
 
     def _note_incomplete(self, key, names):
-        lacking = [name for name in RECORD if name not in names] + ([] if names & set(WEIGHT_FILES) else ["its weights"])
+        lacking = [name for name in RECORD if name not in names]  # of its weights, `measure` knows whether they are asked for
         if lacking:
             self.note("missing", f"the record of run {key} lacks {', '.join(lacking)}")
 

@@ -17,11 +17,13 @@ from labkit.course.observe import SECONDS, Observed, observe
 from labkit.course.own_model import in_sandbox
 from labkit.course.rebuild import rebuild, written_answers
 from labkit.course.untrusted import Refused, shown
+from labkit.submit import highest_first, weighed
 
 MEASURES = ("accuracy", "best", "all")
 _CURVES = ("epoch", "lr", *(f"{part}_{what}" for part in ("train", "valid", "test") for what in ("loss", "acc")))
 _DECIDING = ("seed", "model", "fraction", "batch_size", "normalization", "augmentation")
 _LONGEST_ANSWER = 20_000  # characters of a written answer
+_NO_WEIGHTS = "its weights are missing, and of the runs of a notebook it claims the highest accuracy"
 _TRIES = 3  # records of one notebook that are measured before one agrees with its claim
 
 
@@ -82,6 +84,7 @@ class _Measuring:
         self._compare_runs()
         self._note_other_images()
         self._look_at_notebooks()
+        self._need_weights()
         self._weigh()
         self._try("the answers", self._read_answers)
 
@@ -143,6 +146,21 @@ class _Measuring:
 
     # --- weights ---
 
+    def _need_weights(self):
+        """Of each notebook they are handed in of the run that claims the most; of the others, the record alone will do."""
+        shown = {name: notebook.runs for name, notebook in self.facts.notebooks.items()}
+        for key in weighed(shown, {key: run.claimed for key, run in self.facts.runs.items()}):
+            if not self._has_weights(self.facts.runs[key]):
+                self.facts.runs[key].contradictions.append(("unreadable", _NO_WEIGHTS))
+
+    def _has_weights(self, run):
+        return any((self.submission.runs[run.key] / name).is_file() for name in inbox.WEIGHT_FILES)
+
+    def _ranked(self, keys):
+        """Of these runs those that were handed in, the highest claims first."""
+        runs = {key: self.facts.runs[key] for key in keys if key in self.facts.runs}
+        return [runs[key] for key in highest_first({key: run.claimed for key, run in runs.items()})]
+
     def _weigh(self):
         own_model = in_sandbox(self.setting.box, self.submission.sources)
         for runs in self._to_measure():
@@ -156,13 +174,12 @@ class _Measuring:
                     break  # the next ones claim less
 
     def _to_measure(self):
-        """The runs to measure, a list for each notebook, the highest claims first."""
-        runs = sorted(self.facts.runs.values(), key=lambda run: (-(run.claimed or 0), run.key))
+        """The runs to measure, a list for each notebook, the highest claims first; where there are no weights, there is nothing to measure."""
         if self.setting.measure == "all":
-            return [runs]
+            return [list(filter(self._has_weights, self._ranked(self.facts.runs)))]
         wanted = self.setting.accuracy if self.setting.measure == "accuracy" else self.facts.notebooks
-        cited = [set(self.facts.notebooks[name].runs) for name in wanted if name in self.facts.notebooks]
-        return [[run for run in runs if run.key in keys][:_TRIES] for keys in cited]
+        ranked = [self._ranked(self.facts.notebooks[name].runs) for name in wanted if name in self.facts.notebooks]
+        return [list(filter(self._has_weights, runs))[:_TRIES] for runs in ranked]
 
 
 def _assigned(submission, lessons):

@@ -11,7 +11,6 @@ from pathlib import Path
 import torch
 
 from labkit import models, runs
-from labkit.course.inbox import WEIGHT_FILES
 from labkit.course.untrusted import Refused, parse_json, read_file, shown
 from labkit.errors import LabkitError
 from labkit.experiment import Experiment, key_of
@@ -126,11 +125,11 @@ def number(row, name, where):
 def contradictions(folder):
     """[(kind, sentence)] of what cannot be in the run record in `folder`; nothing of it is run, no weights are read.
 
-    kind: "unreadable" (a file is missing or malformed), "key", "seal", "epochs", "best", "result", "accuracy", "loss", "rate", "time"
+    kind: "unreadable" (a file is missing or malformed; weights may be missing), "key", "seal", "epochs", "best", "result", "accuracy", "loss", "rate", "time"
     or "size". A record without any finding may still be made up: `labkit.course.weights.evaluate` measures.
     """
     record, found = _Record(Path(folder)), []
-    for check in (_weights, _keys, _seals, _epochs, _best_epoch, _result_row, _accuracies, _losses, _rates, _times, _size):
+    for check in (_keys, _seals, _epochs, _best_epoch, _result_row, _accuracies, _losses, _rates, _times, _size):
         found += itertools.islice(_findings(check, record), _FINDINGS_A_CHECK)
     return list(dict.fromkeys(found))
 
@@ -192,11 +191,6 @@ class _Record:
         if count != int(count) or count < 1:
             raise Refused(f"environment.json: {part}_images is {count}, no number of images")
         return int(count)
-
-
-def _weights(record):
-    if not any((record.folder / name).is_file() for name in WEIGHT_FILES):
-        yield "unreadable", "its weights are missing"
 
 
 def _keys(record):
