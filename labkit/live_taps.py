@@ -56,7 +56,7 @@ def _pointwise(convolution, images):
     """A 1×1 kernel takes each pixel by itself: (batch × pixels, channels) times (in channels, out channels)."""
     rows, columns = convolution.stride
     pixels = images[:, :, ::rows, ::columns].permute(0, 2, 3, 1)
-    outputs = _product(pixels.flatten(0, 2), convolution.weight.flatten(1), convolution.bias)
+    outputs = product(pixels.flatten(0, 2), convolution.weight.flatten(1), convolution.bias)
     return outputs.unflatten(0, pixels.shape[:3]).permute(0, 3, 1, 2)
 
 
@@ -68,7 +68,7 @@ def _dense(convolution, images, rows, columns):
     kernel = convolution.weight.permute(0, 2, 3, 1).flatten(1, 2)  # (out channels, taps, in channels)
     matrix = _select(kernel, taps).view(len(kernel) * len(rows) * len(columns), -1)
     bias = None if convolution.bias is None else convolution.bias.repeat_interleave(len(rows) * len(columns))
-    outputs = _product(images.permute(0, 2, 3, 1).flatten(1), matrix, bias)
+    outputs = product(images.permute(0, 2, 3, 1).flatten(1), matrix, bias)
     return outputs.view(-1, len(kernel), len(rows), len(columns)).contiguous(memory_format=torch.channels_last)
 
 
@@ -79,8 +79,8 @@ def _select(kernel, taps):
     return torch.stack([kernel[:, tap] for tap in taps], 1)
 
 
-def _product(inputs, matrix, bias):
-    """`F.linear`."""
+def product(inputs, matrix, bias=None):
+    """What `F.linear` computes, by the fastest library that there is: inputs (n, k), matrix (m, k), bias (m,) → (n, m)."""
     if not inputs.is_cpu or inputs.dtype != torch.float32 or not _has_onednn():
         return F.linear(inputs, matrix, bias)
     outputs = _OneDNN.apply(inputs.contiguous(), matrix.contiguous())

@@ -8,6 +8,7 @@ import nbformat
 import pytest
 import torch
 from solutions import ROOT
+from torch import nn
 
 from labkit import profile
 from labkit.runs import Experiment
@@ -57,6 +58,26 @@ def test_the_comparison_with_airbench_trains_with_both(benchmarks, tmp_path, mon
     ours, theirs = compare(94, "shapes:100/50", 2, torch.device("cpu"), model="FastNet16", epochs=1, batch_size=50)
     assert len(ours) == len(theirs) == 2 and all(one.seconds > 0 and 0 <= one.accuracy <= 1 for one in ours)
     assert line("airbench94", theirs).startswith("| airbench94 | 94.00% ± 0.00% | 0.00 s")
+
+
+def test_the_products_of_an_update_are_those_that_meet_an_image(benchmarks):
+    """Counted by hand, and against the convolution of ones: where all weights and pixels are 1, an output is the number of live taps."""
+    from headroom import needed
+
+    tiny = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 8, 3, stride=2, padding=1), nn.Flatten(), nn.Linear(8, 10))
+    first, second, last = (4 * 2 * 2) * 3 * 4, (2 * 2) * 4 * 8, 8 * 10  # on 2×2 images
+    assert needed(tiny, 2) == 2 * first + 3 * second + 3 * last
+    odd = nn.Conv2d(6, 4, (3, 2), stride=(2, 1), padding=(2, 1), dilation=(1, 2), groups=2)
+    ones = nn.Conv2d(3, 2, (3, 2), stride=(2, 1), padding=(2, 1), dilation=(1, 2), bias=False)
+    nn.init.ones_(ones.weight)
+    network = nn.Sequential(nn.Conv2d(3, 6, 1), odd)
+    assert needed(network, 7) - 2 * 3 * 6 * 7 * 7 == 3 * 2 * round(ones(torch.ones(1, 3, 7, 7)).sum().item())
+
+
+def test_headroom_is_a_table_with_a_line_for_each_case():
+    done = bench("headroom", *["--images", "128", "--turns", "1", "--cases", "ConvNet:32"])
+    assert done.returncode == 0, done.stderr
+    assert [line.count("|") for line in done.stdout.splitlines() if line.startswith("| ConvNet, batch 32")] == [6]
 
 
 def test_without_a_gpu_the_comparison_is_one_sentence(tmp_path):

@@ -11,8 +11,8 @@ from labkit import live_taps, models
 def products(monkeypatch):
     """(inputs, terms of a sum, outputs) of the products that were computed."""
     seen = []
-    product = live_taps._product
-    monkeypatch.setattr(live_taps, "_product", lambda inputs, matrix, bias: seen.append((*inputs.shape, len(matrix))) or product(inputs, matrix, bias))
+    product = live_taps.product
+    monkeypatch.setattr(live_taps, "product", lambda inputs, matrix, bias: seen.append((*inputs.shape, len(matrix))) or product(inputs, matrix, bias))
     return seen
 
 
@@ -77,8 +77,8 @@ def test_every_other_convolution_stays_what_it_is(name, products):
 def test_both_libraries_compute_the_same_product_and_weights_that_need_no_gradient_get_none(library):
     torch.manual_seed(2)
     inputs, matrix, bias = torch.randn(6, 5, requires_grad=True), torch.randn(4, 5, requires_grad=True), torch.randn(4)
-    torch.testing.assert_close(live_taps._product(inputs.T.reshape(6, 5), matrix, bias), inputs.T.reshape(6, 5) @ matrix.T + bias)
-    frozen = live_taps._product(inputs.detach(), matrix, None).sum()
+    torch.testing.assert_close(live_taps.product(inputs.T.reshape(6, 5), matrix, bias), inputs.T.reshape(6, 5) @ matrix.T + bias)
+    frozen = live_taps.product(inputs.detach(), matrix, None).sum()
     assert torch.autograd.grad(frozen, matrix)[0].shape == matrix.shape
 
 
