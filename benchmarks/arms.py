@@ -9,8 +9,11 @@
 Crop, flip, normalize.
 """
 
+import multiprocessing
 import os
 import time
+from concurrent.futures import ProcessPoolExecutor
+from functools import cache, partial
 
 import torch
 from PIL import Image
@@ -21,9 +24,11 @@ from torchvision.transforms import v2
 from labkit import data, models, transforms
 from labkit.engine import Engine, for_training
 from labkit.loops import fit
+from labkit.startup import METHOD
 
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
 WORKERS = os.cpu_count()
+WAYS = ("labkit", "plain", "student", "reference", "limit")
 UPDATES = 10_000  # 50 epochs of CIFAR-10 in batches of 256
 
 
@@ -114,19 +119,52 @@ def fit_epoch(engine):
     return epoch
 
 
-def arms(image_set, batch_size, name, device, precision="float32", updates=UPDATES):
-    """{way: (epoch, loader)} to train the network `name`. precision: of labkit and its limit; the other ways are what they are, in
-    float32. updates: of the training that labkit's engine is chosen for.
+def arm(way, image_set, batch_size, device, engine):
+    """(epoch, loader) of a way. engine: of labkit and its limit; the other ways are what they are, in float32."""
+    if way == "student":
+        return student_epoch, usual_loader(image_set, batch_size)
+    if way == "reference":
+        return reference_epoch, usual_loader(image_set, batch_size, pil=False)
+    loader = labkit_loader(image_set, batch_size, device=device)
+    if way == "limit":
+        return limit_epoch(engine), list(loader)
+    return fit_epoch(engine if way == "labkit" else Engine()), loader
+
+
+def chosen(image_set, batch_size, name, device, args):
+    """The engine for a training of `args.updates` in `args.precision`."""
+    return for_training(*build(name, device), labkit_loader(image_set, batch_size, device=device), args.precision, args.updates)
+
+
+class OwnProcess:
+    """`make(*arguments)()` in a process of its own, each time this is called. What is made stays there until `end()`.
+
+    Some of what an engine changes is its process, such as how the memory is kept. It must not serve the ways beside it.
     """
-    ours = labkit_loader(image_set, batch_size, device=device)
-    engine = for_training(*build(name, device), ours, precision, updates)
-    return {
-        "labkit": (fit_epoch(engine), ours),
-        "plain": (fit_epoch(Engine()), ours),
-        "student": (student_epoch, usual_loader(image_set, batch_size)),
-        "reference": (reference_epoch, usual_loader(image_set, batch_size, pil=False)),
-        "limit": (limit_epoch(engine), list(ours)),
-    }
+
+    def __init__(self, make, *arguments):
+        context = multiprocessing.get_context(METHOD)
+        if METHOD == "forkserver":
+            context.set_forkserver_preload(["torchvision.transforms.v2", "labkit.loops"])  # what takes seconds to import
+        self.pool = ProcessPoolExecutor(1, context, _begin, (make, arguments))
+
+    def __call__(self):
+        return self.pool.submit(_call).result()
+
+    def end(self):
+        self.pool.shutdown()
+
+
+_made = {}
+
+
+def _begin(make, arguments):
+    multiprocessing.set_start_method(None, force=True)  # a DataLoader starts its workers as it always does, not as this one was
+    _made["function"] = cache(partial(make, *arguments))
+
+
+def _call():
+    return _made["function"]()()
 
 
 def build(name, device, seed=0):

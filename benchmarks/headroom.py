@@ -13,7 +13,7 @@ import time
 
 import torch
 from arms import UPDATES
-from speed import CASES, case, ratio, updates
+from speed import CASES, case, end, ratio, updates
 from torch import nn
 
 from labkit import data, models
@@ -66,6 +66,7 @@ def row(name, batch_size, image_set, device, args):
     ways = updates(image_set, name, batch_size, device, args)
     count = needed(models.build(name)) * len(image_set)
     turns = [(ways["labkit"](), ways["plain"](), count / products_per_second(device, args.precision)) for _ in range(args.turns + 1)][1:]
+    end(ways)
     labkit, _, products = map(statistics.median, zip(*turns))
     won, possible = ratio([plain / ours for ours, plain, _ in turns]), ratio([plain / least for _, plain, least in turns])
     return f"| {name}, batch {batch_size} | {labkit:.3g} s | {products:.3g} s | {won} | {possible} |"

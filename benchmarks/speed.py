@@ -2,10 +2,10 @@
 
     python benchmarks/speed.py --data imagefolder:cifar10-images
 
-The ways take turns from the same weights, and ratios are taken turn by turn: the median (lowest to highest). Networks start from
-random weights and are trained with Adam at 1e-3. What is timed are the updates; epochs that are timed for an accuracy end with a
-look at 1,000 validation images or more, which is not. Each turn for an accuracy starts from other weights: which epoch reaches it
-is luck, too.
+The ways take turns, each in a process of its own, from the same weights, and ratios are taken turn by turn: the median (lowest
+to highest). Networks start from random weights and are trained with Adam at 1e-3. What is timed are the updates; epochs that are
+timed for an accuracy end with a look at 1,000 validation images or more, which is not. Each turn for an accuracy starts from other
+weights: which epoch reaches it is luck, too.
 """
 
 import argparse
@@ -16,7 +16,7 @@ import time
 from functools import partial
 
 import torch
-from arms import MEAN, STD, UPDATES, WORKERS, arms, build, labkit_loader, seconds, usual_loader
+from arms import MEAN, STD, UPDATES, WAYS, WORKERS, OwnProcess, arm, build, chosen, labkit_loader, seconds, usual_loader
 from loader import images_per_second
 
 from labkit import data
@@ -43,36 +43,56 @@ def loaders(image_set, rotation, device):
 
 def updates(image_set, name, batch_size, device, args):
     """{way: function that measures the seconds of an epoch's updates, on batches that lie ready}."""
-    ways = arms(image_set, batch_size, name, device, args.precision, args.updates)
-    batches = ways["limit"][1]
-    return {way: partial(seconds, ways[way][0], batches, name, device) for way in ("labkit", "plain", "limit")}
+    engine = chosen(image_set, batch_size, name, device, args)
+    return {way: OwnProcess(_updates, way, image_set, name, batch_size, device, engine) for way in ("labkit", "plain", "limit")}
+
+
+def _updates(way, image_set, name, batch_size, device, engine):
+    epoch, loader = arm(way, image_set, batch_size, device, engine)
+    return partial(seconds, epoch, list(loader), name, device)
 
 
 def epochs(image_set, name, batch_size, device, args):
     """{way: function that measures the seconds of an epoch}."""
-    ways = arms(image_set, batch_size, name, device, args.precision, args.updates)
-    return {way: partial(seconds, epoch, loader, name, device) for way, (epoch, loader) in ways.items()}
+    engine = chosen(image_set, batch_size, name, device, args)
+    return {way: OwnProcess(_epoch, way, image_set, name, batch_size, device, engine) for way in WAYS}
+
+
+def _epoch(way, image_set, name, batch_size, device, engine):
+    return partial(seconds, *arm(way, image_set, batch_size, device, engine), name, device)
 
 
 def to_accuracy(name, batch_size, device, args):
     """{way: function that measures the seconds of training until the accuracy is reached on validation images, nan if it never is}."""
     train, valid = data.split(data.load(args.data).train, 0.1)
-    valid = data.loader(valid, min(1000, len(valid)), transform=Normalize(MEAN, STD), device=device)
+    engine = chosen(train, batch_size, name, device, args)
+    # Not the limit: its batches are always the same ones.
+    return {way: OwnProcess(_to_accuracy, way, train, valid, name, batch_size, device, engine, args.target) for way in WAYS if way != "limit"}
 
-    def measure(epoch, loader, seeds):
+
+def _to_accuracy(way, train, valid, name, batch_size, device, engine, target):
+    epoch, loader = arm(way, train, batch_size, device, engine)
+    valid = data.loader(valid, min(1000, len(valid)), transform=Normalize(MEAN, STD), device=device)
+    seeds = itertools.count()
+
+    def measure():
         model, optimizer = build(name, device, next(seeds))
         spent = 0.0
         for _ in range(MOST_EPOCHS):
             start = time.perf_counter()
             epoch(loader, model, optimizer)
             spent += time.perf_counter() - start
-            if test(valid, model, torch.nn.CrossEntropyLoss())[1] >= args.target:
+            if test(valid, model, torch.nn.CrossEntropyLoss())[1] >= target:
                 return spent
         return math.nan
 
-    ways = arms(train, batch_size, name, device, args.precision, args.updates)
-    ways.pop("limit")  # its batches are always the same ones
-    return {way: partial(measure, *ways[way], itertools.count()) for way in ways}
+    return measure
+
+
+def end(ways):
+    for way in ways.values():
+        if isinstance(way, OwnProcess):
+            way.end()
 
 
 def row(what, ways, turns, warm_up):
@@ -88,7 +108,7 @@ def ratio(values):
 
 
 def rows(args, device):
-    """(what, its ways, turns that warm up), made one after the other: a DataLoader's workers end with it."""
+    """(what, its ways, turns that warm up), made one after the other."""
     image_set, warm_up = data.load(f"shapes:{args.images}/10").train, int(args.turns > 1)
     yield "1,000 images: crop, flip", loaders(image_set, False, device), warm_up
     yield "1,000 images: crop, flip, rotation", loaders(image_set, True, device), warm_up
@@ -120,6 +140,7 @@ def main():
     print("| what | labkit | plain / labkit | student / labkit | reference / labkit | labkit / limit |\n| --- | --- | --- | --- | --- | --- |")
     for what, ways, warm_up in rows(args, device):
         print(row(what, ways, args.turns, warm_up), flush=True)
+        end(ways)
 
 
 if __name__ == "__main__":
