@@ -27,6 +27,8 @@ SMOOTHING = 0.2  # the loss that is handed over is not the plain cross-entropy, 
 class _Far(torch.Tensor):
     """A tensor that plays one on another device: it is ordinary only after it was moved."""
 
+    device = torch.device("meta")  # for those who look before they move
+
     def to(self, *args, **kwargs):
         return super().to(*args, **kwargs).as_subclass(torch.Tensor)
 

@@ -96,7 +96,7 @@ def _head_scenes(answer):
         "512": lambda: replace(512, 10),
         "2048": lambda: replace(2048, 10),
         "seven classes": lambda: replace(512, 7),
-        "dropout": lambda: replace(512, 10, dropout=0.3),
+        "dropout": lambda: replace(2048, 7, dropout=0.3),
     }
 
 
@@ -120,7 +120,13 @@ def _output_size(model):
 
 def _head_findings(seen):
     first, dropout = seen["512"], seen["dropout"]
-    return _wrong_return(first) or _wrong_output(seen) or _wrong_layers(first) or _wrong_dropout(dropout["layers"]) or _wrong_body(first)
+    without = _wrong_return(first) or _wrong_output(seen) or _wrong_layers(first)
+    return without or _with_dropout(_wrong_return(dropout)) or _wrong_dropout(dropout) or _wrong_body(first) or _with_dropout(_wrong_body(dropout))
+
+
+def _with_dropout(found):
+    """The same finding, where only the call with dropout shows it."""
+    return found and (found[0], f"with dropout=0.3: {found[1]}", *found[2:])
 
 
 def _wrong_return(first):
@@ -173,7 +179,8 @@ def _wrong_layers(first):
     return None
 
 
-def _wrong_dropout(layers):
+def _wrong_dropout(dropout):
+    layers = dropout["layers"]
     kinds = [layer["kind"] for layer in layers]
     if "Dropout" not in kinds:
         return "dropout_ignored", f"with dropout=0.3 the head holds {', '.join(kinds)}, expected a Dropout before the Linear layer", 0.6
@@ -183,6 +190,19 @@ def _wrong_dropout(layers):
         return "extra_layers", f"the head holds {', '.join(kinds)}, expected Dropout and Linear", 0.6
     if layers[0]["p"] != 0.3:
         return "dropout_rate_fixed", f"asked for dropout=0.3 the layer has p={layers[0]['p']:g}: hand the argument on", 0.7
+    return _with_dropout(_wrong_linear(layers[1], dropout["outputs"]))
+
+
+def _wrong_linear(layer, outputs):
+    """The layer behind the dropout, in a network of 2048 features for seven classes."""
+    if layer["in_features"] == 512:
+        return "in_features_fixed", "the new layer takes 512 features, but the old one took 2048: read their number from the old layer", 0.5
+    if outputs == 10:
+        return "num_classes_fixed", "asked for 7 classes the model gives 10 scores: use `num_classes`", 0.5
+    if outputs != 7:
+        return "wrong_outputs", f"the model gives {outputs}, expected 7 scores: look at the sizes of the new layer", 0.5
+    if not layer["bias"]:
+        return "no_bias", "the new linear layer has no bias, expected one for each class as in the old layer", 0.7
     return None
 
 
@@ -308,6 +328,9 @@ def _wrong_work(compute):
     if compute["flops"] == 10_571_776:
         return None
     maps = [shape[1] for kind, shape in zip(compute["kinds"], compute["shapes"]) if kind == "Conv2d"]
+    if maps == [32, 16, 8]:
+        message = f"the maps have the right sizes, but {compute['flops']:,} FLOPs are computed, expected 10,571,776"
+        return "wrong_layers", message + ": look at the order convolution, batch norm, ReLU, pooling, and at which norm it is", 0.5
     message = f"{compute['flops']:,} FLOPs, expected 10,571,776: the convolutions give maps of side {maps}, expected [32, 16, 8]"
     return "wrong_map_sizes", message + "; look at padding, stride and pooling, and at what each layer is given", 0.4
 
@@ -345,12 +368,30 @@ def _block_scenes(answer):
         _fill([parts[name] for name in _PARTS if name in parts])
         with torch.inference_mode():
             output = block(_images(2, in_channels, 6, 6))
-        if isinstance(output, torch.Tensor):  # what is changed in place may be missed on the way back
-            block.train()(_images(2, in_channels, 6, 6).requires_grad_() * 1).sum().backward()
+        gradient = _way_back(block, in_channels) if isinstance(output, torch.Tensor) else None
         borrowed = any(isinstance(m, torchvision.models.resnet.BasicBlock) for m in block.modules())
-        return {"block": "Module", "output": output, "names": [name for name in _PARTS if name in parts], "borrowed": borrowed}
+        return {"block": "Module", "output": output, "names": [name for name in _PARTS if name in parts], "borrowed": borrowed, "gradient": gradient}
 
     return {name: (lambda case=case: scene(*case)) for name, case in _CASES.items()}
+
+
+def _way_back(block, in_channels):
+    """The gradient of the images, or why there is none: what is changed in place may be missed on the way back."""
+    images = _images(2, in_channels, 6, 6).requires_grad_()
+    try:
+        block.train()(images * 1).square().sum().backward()
+    except RuntimeError as error:
+        return str(error).splitlines()[0]
+    return images.grad
+
+
+def _block_gradient(case):
+    in_channels, channels, stride = case
+    down = nn.Sequential(nn.Conv2d(in_channels, channels, 1, stride, bias=False), nn.BatchNorm2d(channels)) if (in_channels, stride) != (channels, 1) else None
+    block = torchvision.models.resnet.BasicBlock(in_channels, channels, stride, down)
+    parts = dict(block.named_modules())
+    _fill([parts[name] for name in _PARTS if name in parts])
+    return _way_back(block, in_channels)
 
 
 def _block_output(case, relu1=True, norm1=True, norm2=True, shortcut="right", last="relu after", second=True):
@@ -416,7 +457,7 @@ def _block_findings(seen):
         shape = [2, channels, 6 // stride, 6 // stride]
         if found := _wrong_tensor(f"the output for {scene}", seen[scene]["output"], shape):
             return found
-    return _wrong_block({scene: seen[scene]["output"] for scene in _CASES})
+    return _wrong_block({scene: seen[scene]["output"] for scene in _CASES}) or _wrong_way_back({scene: seen[scene]["gradient"] for scene in _CASES})
 
 
 def _wrong_block(outputs):
@@ -430,6 +471,16 @@ def _wrong_block(outputs):
         return "downsample_not_used", f"the block is right for equal shapes but not for {wrong[0]}: look at what the shortcut is there", 0.5
     message = f"for {wrong[0]} the block gives other numbers than the layers in the order conv1, bn1, relu, conv2, bn2, the addition of the shortcut, relu"
     return "wrong_output", message, 0.2
+
+
+def _wrong_way_back(gradients):
+    for scene, case in _CASES.items():
+        found = gradients[scene]
+        if isinstance(found, str):
+            return "no_way_back", f"the numbers are right, but no gradient can be computed for {scene}: {found[:300]}", 0.5
+        if found is None or not _near(found, _block_gradient(case)):
+            return "gradient_cut", f"the numbers are right, but for {scene} another gradient reaches the input: nothing may be detached on its way back", 0.5
+    return None
 
 
 BASIC_BLOCK = Todo("BasicBlock", 6, ("in_channels", "channels", "stride"), _block_scenes, _block_findings, (torchvision.models.resnet.BasicBlock,))

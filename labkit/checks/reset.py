@@ -13,13 +13,14 @@ from torchvision.models import ResNet18_Weights, ResNet50_Weights
 from labkit.checks.todo import Todo
 from labkit.device import default_device
 
-MARK = 0.0123
+MARK, OTHER_MARK = 0.0123, 0.0246  # of the weights that are asked for, and of others of the same network
 WEIGHTS = "IMAGENET1K_V1"
 NAMES = ("small_model", "big_model", "small_optimizer", "big_optimizer")
 PARAMETERS = {"small_model": 11_181_642, "big_model": 23_528_522}  # with a head for ten classes
 FEATURES = {"small_model": 512, "big_model": 2048}
 _NETWORKS = ((torchvision.models.resnet18, ResNet18_Weights), (torchvision.models.resnet50, ResNet50_Weights))
 _FILES = {entry.url: network for network, entries in _NETWORKS for entry in entries}
+_ASKED_FOR = {entries[WEIGHTS].url for _, entries in _NETWORKS}
 
 
 @contextmanager
@@ -51,7 +52,8 @@ def _few_random_weights(tensor, *args, **kwargs):
 def _prepared(url, *args, **kwargs):
     with torch.device("meta"):
         shapes = _FILES[url]().state_dict()
-    return {name: torch.full((), MARK, dtype=value.dtype).expand(value.shape) for name, value in shapes.items()}
+    mark = MARK if url in _ASKED_FOR else OTHER_MARK
+    return {name: torch.full((), mark, dtype=value.dtype).expand(value.shape) for name, value in shapes.items()}
 
 
 def _reset_scenes(answer):
@@ -85,8 +87,13 @@ def _describe_model(model):
         "parameters": sum(p.numel() for p in parameters),
         "frozen": sum(not p.requires_grad for p in parameters),
         "device": parameters[0].device.type,
-        "marked": conv1 is not None and abs(conv1.weight.detach().mean().item() - MARK) < 1e-6,
+        "marked": _begins_with(conv1, MARK),
+        "marked otherwise": _begins_with(conv1, OTHER_MARK),
     }
+
+
+def _begins_with(layer, mark):
+    return layer is not None and abs(layer.weight.detach().mean().item() - mark) < 1e-6
 
 
 def _outputs(model, device):
@@ -221,10 +228,13 @@ def _wrong_content(name, model, optimizer):
 def _wrong_start(first, second, pretrained):
     if second["shared"]:
         return "not_new", f"a second call returned the same {second['shared'][0]} again: build everything inside the function", 0.4
-    if first["small_model"]["marked"] or first["big_model"]["marked"]:
+    if any(first[name][mark] for name in FEATURES for mark in ("marked", "marked otherwise")):
         return "always_pretrained", "with weights=None a model has ImageNet weights: hand `weights` on to torchvision", 0.4
     if second["same weights"]:
         return "same_start", f"two calls with weights=None gave `{second['same weights'][0]}` the same start: each call must draw new random weights", 0.5
+    for name in FEATURES:
+        if pretrained[name]["marked otherwise"]:
+            return "other_weights", f'with weights="{WEIGHTS}" `{name}` gets other weights of ImageNet: hand `weights` on as it is', 0.7
     missing = [name for name in FEATURES if not pretrained[name]["marked"]]
     if missing:
         return "weights_ignored", f'with weights="{WEIGHTS}" the weights of `{"` and `".join(missing)}` are random: hand `weights` on', 0.4

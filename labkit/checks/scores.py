@@ -204,15 +204,21 @@ def _top_k_candidates():
             "each sample was compared with the labels of all samples, expected with its own: look at the shapes of what is compared",
         ),
         "rounded_to_a_whole": (_each(lambda share, n, c, k: float(round(share))), "the share was rounded to 0 or 1: return it as it is"),
-        "rounded": (_each(lambda share, n, c, k: round(share, 2)), "the share was rounded: return it as it is, and round where it is printed"),
     }
 
 
 def _wrong_shares(shares):
     for name, (values, message) in _top_k_candidates().items():
         if _near(shares, values):
-            return name, message, 0.6 if name in ("percent", "rounded", "hits_not_divided") else 0.4
-    return _fixed_k(shares) or _fixed_divisor(shares) or _unknown_share(shares)
+            return name, message, 0.6 if name in ("percent", "hits_not_divided") else 0.4
+    return _rounded(shares) or _fixed_k(shares) or _fixed_divisor(shares) or _unknown_share(shares)
+
+
+def _rounded(shares):
+    for digits in range(1, 7):
+        if _near(shares, _each(lambda share, n, c, k, digits=digits: round(share, digits))):
+            return "rounded", f"the share was rounded to {digits} decimal places: return it as it is, and round where it is printed", 0.6
+    return None
 
 
 def _fixed_k(shares):

@@ -20,12 +20,14 @@ SERIES = {
     "no improvement": (6, [1.0 + 0.1 * epoch for epoch in range(24)]),
     "all improve": (7, [4.0 - 0.25 * epoch for epoch in range(12)]),
 }
-_AGAIN, _SMALL, _AFTER, _NAN, _PAIR = "patience 3 again", "small steps", "after the stop", "not a number", "side by side"
+_AGAIN, _SMALL, _AFTER, _PAIR = "patience 3 again", "small steps", "after the stop", "side by side"
+_NAN, _NAN_FIRST = "not a number", "not a number first"
 _SPECIAL = {
     _AGAIN: SERIES["patience 3"],
     _SMALL: (2, [0.5 - 1e-5 * epoch for epoch in range(6)]),
     _AFTER: (2, [1.0, 2.0, 2.0, 2.0, 2.0, 0.5, 0.6, 0.7]),
     _NAN: (3, [2.0, 1.0, math.nan, math.nan, 1.5]),
+    _NAN_FIRST: (3, [math.nan, 1.0, 0.9, 0.8, 0.7]),
 }
 _TWO_TRAININGS = ((2, [1.0, 1.2, 1.1]), (4, [7.0, 8.0, 6.0, 6.5, 6.6, 6.7, 6.8]))
 _ENDINGS = (StopIteration, SystemExit)  # of those who end the program themselves
@@ -317,7 +319,8 @@ def _wrong_before(before):
 
 
 def _wrong_in_special(seen):
-    return _wrong_in_small_steps(_stops(seen[_SMALL])) or _wrong_with_nan(seen[_NAN]) or _wrong_afterwards(_stops(seen[_AFTER]))
+    with_nan = _wrong_with_nan(seen[_NAN]) or _wrong_with_nan_first(seen[_NAN_FIRST])
+    return _wrong_in_small_steps(_stops(seen[_SMALL])) or with_nan or _wrong_afterwards(_stops(seen[_AFTER]))
 
 
 def _wrong_in_small_steps(stops):
@@ -332,6 +335,13 @@ def _wrong_with_nan(scene):
         return "nan_improves", "a loss that is not a number (NaN) became the `best`: it is not lower, so it is no improvement", 0.8
     if _stops(scene) != _expected(*_SPECIAL[_NAN]):
         return "nan_improves", "losses that are not a number (NaN) do not count as bad epochs: they are not lower than the best one", 0.8
+    return None
+
+
+def _wrong_with_nan_first(scene):
+    patience, values = _SPECIAL[_NAN_FIRST]
+    if _stops(scene) != _expected(patience, values) or as_number(scene["steps"][-1]["best"]) != values[-1]:
+        return "nan_improves", "a loss that is not a number (NaN) in the first epoch became the `best`, and no loss is lower than that: start from infinity", 0.8
     return None
 
 

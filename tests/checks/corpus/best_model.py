@@ -43,6 +43,37 @@ def a_function_that_builds(num_classes=10):
 
 
 @right
+class LastNormFromZero(Plain):
+    """As `zero_init_residual` of torchvision: a residual branch that begins as nothing."""
+
+    def __init__(self, num_classes):
+        super().__init__(num_classes)
+        self.branch = nn.Sequential(nn.Conv2d(16, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16))
+        nn.init.zeros_(self.branch[1].weight)
+
+    def features(self, x):
+        x = F.relu(self.conv2(F.relu(self.bn(self.conv1(x)))))
+        return F.relu(x + self.branch(x)).mean((2, 3))
+
+
+@right
+class HeadFromZero(Plain):
+    def __init__(self, num_classes):
+        super().__init__(num_classes)
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+
+
+@right
+class StochasticDepth(LastNormFromZero):
+    def features(self, x):
+        x = F.relu(self.conv2(F.relu(self.bn(self.conv1(x)))))
+        if not self.training or torch.rand(()) < 0.5:
+            x = F.relu(x + self.branch(x))
+        return x.mean((2, 3))
+
+
+@right
 class WithDropout(Plain):
     def __init__(self, num_classes):
         super().__init__(num_classes)

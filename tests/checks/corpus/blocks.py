@@ -231,7 +231,29 @@ class ReturnForgotten(Parts):
         F.relu(self.residual(x) + self.shortcut(x))
 
 
-@wrong("raises")
+@wrong("relu_before_and_after")
+class ReluTwiceInPlace(Parts):
+    """The numbers are named, not that the way back fails, too."""
+
+    def forward(self, x):
+        out, shortcut = F.relu(self.residual(x), inplace=True), self.shortcut(x)
+        out += shortcut
+        return F.relu(out)
+
+
+@wrong("gradient_cut")
+class DetachedShortcut(Parts):
+    def forward(self, x):
+        return F.relu(self.residual(x) + self.shortcut(x).detach())
+
+
+@wrong("gradient_cut")
+class DetachedCopyOfTheInput(Parts):
+    def forward(self, x):
+        return F.relu(self.residual(x) + self.shortcut(x.clone().detach()))
+
+
+@wrong("no_way_back")
 class AddedToTheInputInPlace(Parts):
     """The numbers are right, but the way back needs the input that was overwritten."""
 

@@ -29,14 +29,14 @@ class TheLesson:
 
 
 @right
-class NoneBeforeTheFirstAndPrints:
+class NoneBeforeTheFirstLossAndPrints:
     def __init__(self, patience=5, verbose=True):
         self.patience, self.verbose = patience, verbose
         self.best = None
         self.counter = 0
 
     def step(self, val_loss):
-        if self.best is None or val_loss < self.best:
+        if not math.isnan(val_loss) and (self.best is None or val_loss < self.best):
             self.best = val_loss
             self.counter = 0
             return False
@@ -63,7 +63,7 @@ class WholeHistory:
     def step(self, value):
         self.history.append(value)
         before, last = self.history[: -self.p], self.history[-self.p :]
-        return len(before) > 0 and all(not v < min(v for v in before if v == v) for v in last)
+        return len(before) > 0 and all(not v < min((v for v in before if v == v), default=math.inf) for v in last)
 
 
 @right
@@ -587,4 +587,27 @@ class StepWithoutSelf:
         self.patience = patience
 
     def step(value):
+        return False
+
+
+@wrong("nan_improves")
+class NoneBeforeTheFirstAndPrints:
+    """Nothing is lower than a NaN that came first."""
+
+    def __init__(self, patience=5, verbose=True):
+        self.patience, self.verbose = patience, verbose
+        self.best = None
+        self.counter = 0
+
+    def step(self, val_loss):
+        if self.best is None or val_loss < self.best:
+            self.best = val_loss
+            self.counter = 0
+            return False
+        self.counter += 1
+        if self.verbose:
+            print(f"EarlyStopping counter: {self.counter} out of {self.patience}")
+        if self.counter >= self.patience:
+            print("stop")
+            return True
         return False

@@ -232,3 +232,10 @@ def a_dict(weights):
 @wrong("not_four_values")
 def return_forgotten(weights):
     the_lesson(weights)
+
+
+@wrong("other_weights")
+def the_default_weights(weights):
+    small_model = replace_head(resnet18(weights="DEFAULT" if weights else None), 10).to(device)
+    big_model = replace_head(resnet50(weights="DEFAULT" if weights else None), 10).to(device)
+    return small_model, big_model, Adam(small_model.parameters()), Adam(big_model.parameters())

@@ -208,3 +208,46 @@ def dropout_must_be_given(model, num_classes, dropout):
 @wrong("signature")
 def dropout_under_another_name(model, num_classes, p=0.0):
     return the_lesson(model, num_classes, p)
+
+
+@wrong("in_features_fixed")
+def sizes_fixed_beside_the_dropout(model, num_classes, dropout=0.0):
+    model.fc = nn.Sequential(nn.Dropout(dropout), nn.Linear(512, 10)) if dropout > 0 else nn.Linear(model.fc.in_features, num_classes)
+    return model
+
+
+@wrong("num_classes_fixed")
+def classes_fixed_beside_the_dropout(model, num_classes, dropout=0.0):
+    features = model.fc.in_features
+    model.fc = nn.Sequential(nn.Dropout(dropout), nn.Linear(features, 10)) if dropout > 0 else nn.Linear(features, num_classes)
+    return model
+
+
+@wrong("wrong_outputs")
+def square_beside_the_dropout(model, num_classes, dropout=0.0):
+    features = model.fc.in_features
+    model.fc = nn.Sequential(nn.Dropout(dropout), nn.Linear(num_classes, num_classes)) if dropout > 0 else nn.Linear(features, num_classes)
+    return model
+
+
+@wrong("no_bias")
+def no_bias_beside_the_dropout(model, num_classes, dropout=0.0):
+    linear = nn.Linear(model.fc.in_features, num_classes, bias=not dropout)
+    model.fc = nn.Sequential(nn.Dropout(dropout), linear) if dropout > 0 else linear
+    return model
+
+
+@wrong("returns_nothing")
+def return_forgotten_with_dropout(model, num_classes, dropout=0.0):
+    the_lesson(model, num_classes, dropout)
+    return None if dropout else model
+
+
+@wrong("returns_another_model")
+def copied_for_the_dropout(model, num_classes, dropout=0.0):
+    return the_lesson(copy.deepcopy(model) if dropout else model, num_classes, dropout)
+
+
+@wrong("frozen")
+def frozen_with_dropout(model, num_classes, dropout=0.0):
+    return the_lesson(model.requires_grad_(not dropout), num_classes, dropout).requires_grad_(not dropout)

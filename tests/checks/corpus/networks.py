@@ -251,3 +251,23 @@ class ReturnsFeaturesToo(TheLesson):
 class NotAModule:
     def __call__(self, x):
         return x.flatten(1)[:, :10]
+
+
+@wrong("wrong_layers")
+class NormBehindThePooling(Layers):
+    def forward(self, x):
+        for conv, norm in self.pairs():
+            x = F.relu(norm(self.pool(conv(x))))
+        return self.fc(x.flatten(1))
+
+
+@wrong("wrong_layers")
+class AnotherNorm(NormBehindThePooling):
+    def __init__(self):
+        super().__init__()
+        self.bn1, self.bn2, self.bn3 = nn.GroupNorm(4, 32), nn.GroupNorm(4, 64), nn.GroupNorm(4, 128)
+
+    def forward(self, x):
+        for conv, norm in self.pairs():
+            x = self.pool(F.relu(norm(conv(x))))
+        return self.fc(x.flatten(1))

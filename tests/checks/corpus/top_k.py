@@ -220,6 +220,11 @@ def ten_samples(logits, labels, k):
 
 
 @wrong("rounded")
+def rounded_to_four(logits, labels, k):
+    return round(hits(logits, labels, k).float().mean().item(), 4)
+
+
+@wrong("rounded")
 def rounded(logits, labels, k):
     return round(hits(logits, labels, k).float().mean().item(), 2)
 

@@ -36,6 +36,19 @@ def the_lesson(dataloader, model, loss_fn, optimizer):
 
 
 @right
+def moved_where_it_is_needed(dataloader, model, loss_fn, optimizer):
+    device = next(model.parameters()).device
+
+    def moving():
+        for images, labels in dataloader:
+            if images.device != device:
+                images, labels = images.to(device), labels.to(device)
+            yield images, labels
+
+    return the_lesson(moving(), model, loss_fn, optimizer)
+
+
+@right
 def pytorch_tutorial(dataloader, model, loss_fn, optimizer):
     model.train()
     size, train_loss, correct = 0, 0, 0
