@@ -80,9 +80,10 @@ class _Loss(nn.CrossEntropyLoss):
         super().__init__(*args, **kwargs)
         self.log = _Log() if log is None else log
 
-    def forward(self, logits, labels):
-        self.log.note("loss", far=isinstance(labels, _Far))
-        loss = super().forward(logits.as_subclass(torch.Tensor), _near_by(labels, logits.device))
+    def forward(self, input, target):  # the names that torch's losses have
+        self.log.note("loss", far=isinstance(target, _Far))
+        logits = input.as_subclass(torch.Tensor)
+        loss = super().forward(logits, _near_by(target, logits.device))
         if loss.requires_grad:
             loss.register_hook(lambda gradient: self.log.note("backward"))
         return loss
@@ -117,7 +118,7 @@ class _Loader:
 
 
 def _batches():
-    generator = torch.Generator().manual_seed(634)  # all known mistakes give different averages (a test looks)
+    generator = torch.Generator().manual_seed(47481)  # all known mistakes give different averages (a test looks)
     images = torch.randn(IMAGES, 3, 2, 2, generator=generator)
     labels = torch.randint(CLASSES, (IMAGES,), generator=generator)
     return list(zip(images.split(SIZES), labels.split(SIZES)))
@@ -220,6 +221,7 @@ def _batch_facts(logits, labels, after):
     logits = logits.detach()
     return {
         "n": len(labels), "correct": _correct(logits, labels), "correct after": _correct(after, labels),
+        "of the largest": (logits.argmax() == labels).sum().item(),
         "loss": _loss(logits, labels), "loss after": _loss(after, labels),
         "plain": _loss(logits, labels, 0), "plain after": _loss(after, labels, 0),
         "softmax": _loss(logits.softmax(1), labels),
@@ -462,6 +464,10 @@ def _accuracy_candidates(truth, batches):
             _share(batches, "correct after"),
             "the predictions were counted after the update of the weights, expected those the loss was computed from",
         ),
+        "argmax_without_dim": (
+            _share(batches, "of the largest"),
+            "`argmax` without `dim` gives one place in the whole batch: ask for the largest of each row with `dim=1`",
+        ),
         "accuracy_of_last_batch": (shares[-1], "the accuracy is that of the last batch alone, expected the share over all images"),
         "last_batch_over_images": (batches[-1]["correct"] / IMAGES, "only the right predictions of the last batch were counted: add up those of all batches"),
         "accuracy_of_first_batch": (shares[0], "the accuracy is that of the first batch alone, expected the share over all images"),
@@ -471,7 +477,7 @@ def _accuracy_candidates(truth, batches):
             "the batch accuracies were added up and divided by the number of images: count the right ones instead",
         ),
         "padded_batches": (correct / (SIZES[0] * len(SIZES)), "the count was divided by batches × batch_size, but the last batch is short"),
-        "accuracy_integer_division": (0, "the accuracy is 0: is it divided with `//`, or cut to a whole number?"),
+        "accuracy_integer_division": (0, "the accuracy is 0: is it divided with `//`, cut to a whole number, or are logits compared with labels, not classes?"),
         "error_rate": (1 - truth, "what was returned is the share of wrong predictions, expected that of right ones"),
     }
 

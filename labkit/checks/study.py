@@ -282,11 +282,12 @@ def _wrong_numbers(drawn, points, model, others):
 
 
 def _wrong_labels(panel, drawn, points):
-    for line, place in zip(panel["lines"], drawn):
+    named_by_legend = len(panel["legend"]) == len(panel["lines"])
+    for index, (line, place) in enumerate(zip(panel["lines"], drawn)):
         part, other = ("train", "test") if place == points["train"] else ("test", "train")
-        label = line["label"].lower()
-        if other in label and part not in label:
-            return "labels_swapped", f"the line of the {part} accuracies is labelled {line['label']!r}", 0.5
+        label = panel["legend"][index] if named_by_legend and line["label"].startswith("_") else line["label"]
+        if other in label.lower() and part not in label.lower():
+            return "labels_swapped", f"the line of the {part} accuracies is labelled {label!r}", 0.5
     return None
 
 

@@ -223,6 +223,16 @@ def relabel(ax, model, rows):
     ax.legend()
 
 
+@wrong("labels_swapped")
+def names_swapped_in_the_legend(table):
+    def name(ax, model, rows):
+        train, test = ax.get_lines()
+        train.set_label("_child0"), test.set_label("_child1")
+        ax.legend([train, test], ["test", "train"])
+
+    return draw(table, finish=name)
+
+
 @wrong("no_markers")
 def without_markers(table):
     return draw(table, fmt="-")

@@ -921,3 +921,21 @@ def reduction_of_the_loss_changed(dataloader, model, loss_fn, optimizer):
     averages = the_lesson(dataloader, model, loss_fn, optimizer)
     loss_fn.reduction = "sum"
     return averages
+
+
+@wrong("argmax_without_dim")
+def largest_of_the_whole_batch(dataloader, model, loss_fn, optimizer):
+    device = next(model.parameters()).device
+    model.train()
+    loss_sum, correct, seen = 0.0, 0, 0
+    for images, labels in dataloader:
+        images, labels = images.to(device), labels.to(device)
+        logits = model(images)
+        loss = loss_fn(input=logits, target=labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        loss_sum += loss.item() * len(labels)
+        correct += (logits.argmax() == labels).sum().item()
+        seen += len(labels)
+    return loss_sum / seen, correct / seen
