@@ -341,7 +341,7 @@ def _wrong_with_nan(scene):
 def _wrong_with_nan_first(scene):
     patience, values = _SPECIAL[_NAN_FIRST]
     if _stops(scene) != _expected(patience, values) or as_number(scene["steps"][-1]["best"]) != values[-1]:
-        return "nan_improves", "a loss that is not a number (NaN) in the first epoch became the `best`, and no loss is lower than that: start from infinity", 0.8
+        return "nan_improves", "a loss that is not a number (NaN) in the first epoch became the `best`, and no loss is lower: start from infinity", 0.8
     return None
 
 
