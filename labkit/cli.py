@@ -140,6 +140,8 @@ def _grade(args):
 
     chosen = rubric.load(args.rubric)
     accepted("measure", args.measure, measure.MEASURES)
+    if not 0 <= args.tolerance < 1:  # nor is it nan
+        raise LabkitError(f"--tolerance is {args.tolerance:g}; give a number from 0 up to 1, such as 0.005")
     _need_writable(args.out)
     box, device = grade.choose_box(args.box), str(resolve(args.device))
     setting = measure.Setting(rebuild.lessons(args.notebooks), args.data, box, chosen.measured_notebooks, args.measure, args.tolerance, device)

@@ -172,6 +172,27 @@ def test_a_second_call_measures_nothing_and_takes_marks_in(graded, submissions, 
         again(graded, course, submissions)
 
 
+def test_marks_that_are_entered_while_it_grades_stay(graded, submissions, course, no_worker, monkeypatch):
+    out, student = graded[0], submissions[1][0].student
+    text = (out / "marks.csv").read_text("utf-8-sig")
+    line = next(line for line in text.splitlines() if line.startswith(student))
+    entered = text.replace(line, f"{student},2.5,-1,fine") + "999,,,not here\n"
+
+    def measured(*arguments):
+        (out / "marks.csv").write_text(entered, "utf-8-sig")
+        return iter(())
+
+    try:
+        with monkeypatch.context() as patched:
+            patched.setattr(grade, "measured", measured)
+            result = next(result for result in again(graded, course, submissions) if result.student == student)
+        assert (result.adjusted, result.comment) == (-1, "fine")
+        assert {"2.5", "not here"} <= {cell for line in (out / "marks.csv").read_text("utf-8-sig").splitlines() for cell in line.split(",")}
+    finally:
+        (out / "marks.csv").write_text(text, "utf-8-sig")
+        again(graded, course, submissions)
+
+
 def test_another_rubric_measures_nothing_either(graded, submissions, course, no_worker, tmp_path):
     (tmp_path / "rubric.toml").write_text("[a]\nitems = [{ points = 1, checks = ['test'] }]")
     shutil.copytree(graded[0], tmp_path / "out")
@@ -278,6 +299,8 @@ def test_wrong_use_is_one_sentence_each(capsys, course, submissions, tmp_path, m
     assert "the rubric none.toml cannot be read" in sentence(capsys, "empty", *fine, "--rubric", "none.toml")
     assert "no numbered notebooks in empty" in sentence(capsys, "empty", "--unsafe", "--notebooks", "empty", "--out", "out")
     assert "device=tpu cannot be used" in sentence(capsys, "empty", *fine, "--device", "tpu")
+    for tolerance in ("nan", "-1", "1"):
+        assert f"--tolerance is {tolerance}; give a number from 0" in sentence(capsys, "empty", *fine, f"--tolerance={tolerance}")
     assert "unknown dataset 'cifar'" in sentence(capsys, str(submissions[0]), *fine[:-4], "--data", "cifar", "--out", "out")
     (tmp_path / "file").touch()
     assert "cannot write to file" in sentence(capsys, "empty", *fine[:-1], "file")

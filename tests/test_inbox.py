@@ -7,6 +7,7 @@ import random
 import stat
 import struct
 import sys
+import time
 import warnings
 import zipfile
 import zlib
@@ -123,6 +124,13 @@ def test_a_copy_gives_way_to_its_original_and_stands_in_where_there_is_none(subm
     files = honest()
     alone = submitted({name: files.pop("02_train_test_loops.ipynb")} | files)
     assert list(alone.notebooks) == ["01_head_replacement", "02_train_test_loops"] and alone.notes == []
+
+
+@pytest.mark.parametrize("name", ["copy " * 90 + "x.py", " - Copy" * 60 + "x.ipynb", "(1)" * 150 + ".pdf", "copy" * 100 + "1" * 90 + "x.py"])
+def test_no_name_of_copies_takes_long(submitted, name):
+    start = time.perf_counter()
+    submission = submitted({name: b"x = 1\n"} | honest())
+    assert time.perf_counter() - start < 5 and list(submission.notebooks) == ["01_head_replacement", "02_train_test_loops"]
 
 
 def test_of_two_files_the_one_nearest_the_root_is_taken(submitted):

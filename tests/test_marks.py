@@ -45,6 +45,32 @@ def test_a_new_file_has_a_row_a_student_and_a_column_for_each_question_to_a_pers
     assert MarksFile(path, RULES).of("111") == MarksFile(path, RULES).of("nobody") == Marks()
 
 
+def test_marks_that_are_entered_meanwhile_are_not_written_over(path):
+    MarksFile(path, RULES).write({"111"})
+    book = MarksFile(path, RULES)
+    enter(path, "111", report="27")
+    entered = path.read_bytes()
+    with one_sentence("was changed while it was in use", "call the command again"):
+        book.write({"111", "222"})
+    assert path.read_bytes() == entered
+    assert MarksFile(path, RULES).of("111").points == {REPORT: 27.0}
+
+
+def test_columns_without_a_name_keep_what_stands_in_them(path):
+    path.write_text("student;comment;;\n111;fine;spoke on Tuesday;late\n", "utf-8-sig")
+    for _ in range(2):
+        MarksFile(path, RULES).write({"111", "222"})
+    with open(path, encoding="utf-8-sig", newline="") as file:
+        header, first, second = csv.reader(file, delimiter=";")
+    assert header[-2:] == ["", ""] and first[-2:] == ["spoke on Tuesday", "late"] and second[-2:] == ["", ""]
+
+
+def test_two_columns_of_one_name_are_one_sentence(path):
+    path.write_text("student,adjust,adjust\n111,1,2\n")
+    with one_sentence("two columns 'adjust'", "keep one"):
+        MarksFile(path, RULES)
+
+
 def test_what_was_entered_counts_and_stays(path):
     MarksFile(path, RULES).write({"111", "222"})
     enter(path, "111", report="27.5", augmentation=" 3 ", adjust="-2", comment="- well done, but late")

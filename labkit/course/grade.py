@@ -71,7 +71,7 @@ def _is_no_zip(path):
 def grade(plan):
     """Grade all of it, or the rest; returns the `Result`s. Raises `LabkitError`, and then keeps what is measured already."""
     zips = find(plan.submissions)
-    book = MarksFile(plan.out / "marks.csv", plan.rubric.human)  # before hours of work: it may hold mistakes
+    _marks(plan)  # before hours of work: the file may hold mistakes
     data.load(plan.setting.data)  # says what it is, and fails here if it does
     store = _Store(plan)
     todo = [path for path in zips if store.read(path) is None]
@@ -81,7 +81,7 @@ def grade(plan):
                 store.keep(path, facts)
                 bar.update()
     finally:
-        results = _write(plan, store, zips, book)
+        results = _write(plan, store, zips)
     return results
 
 
@@ -136,8 +136,13 @@ def _way(setting, code):
 # --- writing ------------------------------------------------------------------------------------
 
 
-def _write(plan, store, zips, book):
+def _marks(plan):
+    return MarksFile(plan.out / "marks.csv", plan.rubric.human)
+
+
+def _write(plan, store, zips):
     """Points, pages and tables from the facts that there are; returns the `Result`s."""
+    book = _marks(plan)  # somebody may have entered marks meanwhile
     found = {path: facts for path in zips if (facts := store.known.get(path))}
     hints = similar.hints(list(found.values()), own_answers(plan.notebooks))
     names = _names(found)

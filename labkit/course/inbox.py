@@ -26,7 +26,8 @@ _LAB = re.compile(rf"({_ID})_lab3", re.I)
 _NUMBERED = re.compile(r"\d\d_[A-Za-z0-9_-]{1,60}")
 _MODULE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,60}")
 _KEY = re.compile(r"[0-9a-f]{16}")
-_COPY = re.compile(r"( ?-? ?(copy|kopie|copie|副本) ?\d*| ?\(\d{1,3}\))+$", re.I)  # what file managers and Jupyter append
+_COPY = re.compile(r"(?: ?-? ?(?:copy|kopie|copie|副本) ?\d*| ?\(\d{1,3}\))$", re.I)  # what file managers and Jupyter append
+_COPIES = 10  # of a copy; names are not to be trusted
 _JUNK = re.compile(r"\..*|__MACOSX|__pycache__|site-packages|thumbs\.db|desktop\.ini", re.I)
 
 
@@ -245,8 +246,10 @@ def _above(entry):
 
 
 def _original(stem):
-    """The stem of a file without the mark of a copy."""
-    return _COPY.sub("", stem)
+    """The stem of a file without the marks of copies. One at a time: a pattern for all of them can be made to try for ever."""
+    for _ in range(_COPIES):
+        stem = _COPY.sub("", stem)
+    return stem
 
 
 def _is_asked_for(entry):

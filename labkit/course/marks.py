@@ -66,9 +66,12 @@ class MarksFile:
         wanted = [STUDENT, *self.rules, ADJUST, COMMENT]
         columns = [*wanted, *(column for column in self.columns if column not in wanted)]
         rows = [[self.rows[student].get(column, "") for column in columns] for student in sorted(self.rows)]
-        content = _table([columns, *rows], self.delimiter)
-        if content != self._before:  # a person may have it open
-            write_file(self.path, content)
+        content = _table([[column.strip() for column in columns], *rows], self.delimiter)
+        if content == self._before:  # a person may have it open
+            return
+        if (self.path.read_bytes() if self.path.is_file() else None) != self._before:
+            raise LabkitError(f"{self.path} was changed while it was in use; call the command again, what is measured is kept")
+        write_file(self.path, content)
 
 
 def _read(path):
@@ -86,6 +89,9 @@ def _read(path):
     columns = [name.strip() for name in lines[0]] if lines else []
     if lines and STUDENT not in columns:
         raise LabkitError(f"{path} has no column {STUDENT!r}; put its first line back, or move the file away to have a new one written")
+    if repeated := [name for name in columns if name and columns.count(name) > 1]:
+        raise LabkitError(f"{path} has two columns {repeated[0]!r}; keep one")
+    columns = [name or " " * (index + 1) for index, name in enumerate(columns)]  # each column without a name has what stands in it
     return columns, _rows(path, columns, lines[1:]), delimiter, content
 
 
