@@ -172,7 +172,8 @@ def test_the_answers_get_the_findings_that_are_known(read, tmp_path, slip):
 
 def test_every_exercise_can_be_left_open_and_answered_wrongly(tmp_path):
     for kind in ("open", "wrong"):
-        student = replace(plan(0), answers={todo: open_answer(todo) if kind == "open" else wrong_answers(todo)[0] for todo in checks.names()})
+        answers = {todo: open_answer(todo) if kind == "open" else wrong_answers(todo)[0] for todo in checks.names()}
+        student = replace(plan(0), answers=answers, hands_in_own_model=False)  # there is none
         known = write_submission(tmp_path / kind, student)
         submission = inbox.read(known.path, tmp_path / kind / "scratch")
         assert findings(as_files(submission, tmp_path / kind / "notebooks")) == known.findings
