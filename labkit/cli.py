@@ -143,10 +143,13 @@ def _grade(args):
     if not 0 <= args.tolerance < 1:  # nor is it nan
         raise LabkitError(f"--tolerance is {args.tolerance:g}; give a number from 0 up to 1, such as 0.005")
     _need_writable(args.out)
+    lessons = rebuild.lessons(args.notebooks)
+    rubric.need_notebooks(chosen, lessons)
     box, device = grade.choose_box(args.box), str(resolve(args.device))
-    setting = measure.Setting(rebuild.lessons(args.notebooks), args.data, box, chosen.measured_notebooks, args.measure, args.tolerance, device)
-    results = grade.grade(grade.Plan(args.submissions, args.out, args.notebooks, setting, chosen, max(args.jobs or 1, 1), again=args.again))
-    grade.summarize(results, args.submissions, args.out)
+    setting = measure.Setting(lessons, args.data, box, chosen.measured_notebooks, args.measure, args.tolerance, device)
+    plan = grade.Plan(args.submissions, args.out, args.notebooks, setting, chosen, max(args.jobs or 1, 1), again=args.again)
+    results = grade.grade(plan)
+    grade.summarize(results, plan)
     return 1 if any(result.facts.failed for result in results) else 0
 
 

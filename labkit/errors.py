@@ -7,6 +7,10 @@ class LabkitError(ValueError):
     """A mistake in how labkit was used, or a fault outside it, put in one sentence for the user."""
 
 
+class Refused(LabkitError):
+    """Content that is not taken; the message continues a sentence that begins with the name of what is refused."""
+
+
 def accepted(kind, name, names):
     """Return `name` if it is one of `names`; else raise `LabkitError` that lists what is accepted."""
     if name in names:

@@ -10,9 +10,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from labkit.errors import LabkitError
+from labkit.pdf import BEGIN
 
 SECONDS = 120  # for starting a browser and printing a long notebook on a slow machine
-PDF = b"%PDF-"  # what every PDF begins with
 COMMANDS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "microsoft-edge", "microsoft-edge-stable", "msedge")
 # Where the installers of macOS and Windows put them, below the folders of `_programs`: not on PATH.
 PLACES = (
@@ -46,7 +46,7 @@ def to_pdf(notebook, name, folder):
             content = pdf.read_bytes() if pdf.exists() else b""
     except OSError as error:
         raise LabkitError(f"{name} cannot be printed in {folder} ({error.strerror or error}); give a PDF of it with --report") from error
-    if not content.startswith(PDF):
+    if not content.startswith(BEGIN):
         raise LabkitError(f"{browser} made no PDF of {name}; export one in Jupyter or your browser, and give it with --report")
     return _without_times(content)
 

@@ -12,10 +12,11 @@ from contextlib import chdir
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from labkit import archive, checks, models, printing
+from labkit import archive, checks, limits, models, printing
 from labkit.checks import notebook as reading
-from labkit.errors import LabkitError, accepted
+from labkit.errors import LabkitError, Refused, accepted
 from labkit.notebooks import LESSONS, find
+from labkit.pdf import need_passive
 from labkit.runs import RECORD, WEIGHTS, DamagedError, Experiment, RunStore, cited
 
 WEIGHED = ("best", "all")  # the runs whose weights are handed in
@@ -23,8 +24,17 @@ LESSON = {"resnet18.py", "best_model.py"}  # what the notebooks of the kit impor
 KIT = {"check_environment.py"}  # comes with the kit and has nothing of the student in it
 AGAIN = "in Jupyter choose Kernel > Restart Kernel and Run All Cells, then save"
 UNANSWERED = (reading.TEXT_STUB, "YOUR ANSWER HERE")  # the second one is nbgrader's own
-_LARGEST = 3  # files that are named where all together are too large
 _NAMED = 5  # cells that are named one by one
+_NAMED_FILES = 3  # the largest ones, where all together are too large
+_KINDS = {".ipynb": "notebook", ".py": "source", ".pdf": "report", ".safetensors": "weights"}  # of `limits.LARGEST`; the rest are records
+_FEWER = "remove cells of trainings that you do not discuss and execute their notebooks again"
+_SMALLER = {
+    "notebook": "print and show less in the cells with the longest outputs, and execute it again",
+    "source": "keep data out of it",
+    "report": "print it with smaller pictures",
+    "record": "train this run for fewer epochs",
+    "weights": "train a smaller network",
+}
 
 
 @dataclass
@@ -87,7 +97,7 @@ def collect(student, folder, report=None, limit=1000, weights="best"):
     _add_notebooks(submission, report)
     _add_sources(submission, _add_runs(submission, weights))
     _add_report(submission, report)
-    _check_size(submission, limit)
+    _check_sizes(submission, limit)
     return submission
 
 
@@ -391,12 +401,12 @@ def _add_pdf(submission, path, within):
     content = submission.read(name, path, within)
     if content is None:
         return
-    if content.startswith(printing.PDF):
+    try:
+        need_passive(content)
         submission.notes.append(f"the report is {path}")
-    else:
+    except Refused as problem:
         del submission.files[name]
-        fault = "is empty" if not content else "is no PDF"
-        submission.missing.append(f"the report {path} {fault}; export it once more, or give another file with --report")
+        submission.missing.append(f"the report {path} {problem}, or give another file with --report")
 
 
 def _print(submission, name, notebook, folder):
@@ -413,12 +423,29 @@ def _size(content):
     return len(content) if isinstance(content, bytes) else content.stat().st_size
 
 
-def _check_size(submission, limit):
-    if submission.size <= limit * 1e6:
-        return
-    largest = sorted(submission.files, key=lambda name: -_size(submission.files[name]))[:_LARGEST]
-    sizes = ", ".join(f"{name} {_size(submission.files[name]) / 1e6:.1f} MB" for name in largest)
-    submission.missing.append(
-        f"the files have {submission.size / 1e6:.1f} MB, more than {limit:g} MB (the largest: {sizes}); "
-        "remove cells of trainings that you do not discuss and execute their notebooks again, or ask your course for another --limit"
-    )
+def _check_sizes(submission, limit):
+    """Against what the course wants, and what grading takes."""
+    for name, content in submission.files.items():
+        kind = _KINDS.get(Path(name).suffix, "record")
+        if _size(content) > limits.LARGEST[kind]:
+            submission.missing.append(f"{name} has {_in_mb(_size(content))}, and grading takes {_in_mb(limits.LARGEST[kind])}; {_SMALLER[kind]}")
+    read = sum(_size(content) for name, content in submission.files.items() if _KINDS.get(Path(name).suffix) in ("notebook", "source", "report"))
+    if read > limits.MEMORY:
+        submission.missing.append(f"notebooks and report have {_in_mb(read)}, and grading takes {_in_mb(limits.MEMORY)}; {_SMALLER['notebook']}")
+    if len(submission.files) > limits.ENTRIES:
+        submission.missing.append(f"these are {len(submission.files):,} files, and grading takes {limits.ENTRIES:,}; {_FEWER}")
+    if submission.size > min(limit * 1e6, limits.TOTAL):
+        submission.missing.append(_too_much(submission, limit))
+
+
+def _too_much(submission, limit):
+    largest = sorted(submission.files, key=lambda name: -_size(submission.files[name]))[:_NAMED_FILES]
+    sizes = ", ".join(f"{name} {_in_mb(_size(submission.files[name]))}" for name in largest)
+    of_course = limit * 1e6 <= limits.TOTAL
+    most = f"{limit:g} MB" if of_course else f"the {_in_mb(limits.TOTAL)} that grading unpacks"
+    other = "ask your course for another --limit" if of_course else "hand in fewer weights"
+    return f"the files have {_in_mb(submission.size)}, more than {most} (the largest: {sizes}); {_FEWER}, or {other}"
+
+
+def _in_mb(size):
+    return f"{size / 1e6:.1f} MB"

@@ -278,6 +278,16 @@ def test_a_submission_that_ends_its_process_costs_itself_alone(course, tmp_path,
     assert [path.name for path in tried] == ["1_lab3.zip", "2_lab3.zip", "4_lab3.zip"], "what failed is tried again"
 
 
+def test_what_is_known_is_kept_when_the_time_for_weights_is_used_up(course, submissions):
+    setting = Setting(rebuild.lessons(course), DATA, choose_box("unsafe" if box_options() else None), device="cpu")
+    facts = measure.measure(grade.find(submissions[0])[0], setting, seconds=0)
+    known = next(known for known in submissions[1] if known.student == facts.student)
+    assert {todo: facts.findings[todo]["name"] for todo in known.findings} == known.findings
+    verdicts = {(run.verdict, run.measured) for run in facts.runs.values()}
+    assert ("not measured", None) in verdicts and verdicts <= {("not measured", None), ("not asked", None)}
+    assert any("the time for one submission is used up" in flag for flag in rubric.flags(facts))
+
+
 # --- wrong use ------------------------------------------------------------------------------------
 
 
@@ -292,11 +302,15 @@ def sentence(capsys, *words):
 def test_wrong_use_is_one_sentence_each(capsys, course, submissions, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").mkdir()
-    fine = ["--unsafe", "--notebooks", str(course), "--data", DATA, "--out", "out"]
+    fine = ["--unsafe", "--notebooks", str(course), "--rubric", str(course / "rubric.toml"), "--data", DATA, "--out", "out"]
     assert "there is no folder nowhere" in sentence(capsys, "nowhere", *fine)
     assert "there is no zip in empty" in sentence(capsys, "empty", *fine)
     assert "accepted: accuracy, best, all" in sentence(capsys, "empty", *fine, "--measure", "some")
     assert "the rubric none.toml cannot be read" in sentence(capsys, "empty", *fine, "--rubric", "none.toml")
+    Path("other.toml").write_text('[a]\nitems = [{ points = 1, evidence = "06_normalisation" }]')
+    assert "unknown notebook (the rubric's part a) '06_normalisation' (did you mean '06_normalization'?)" in sentence(
+        capsys, "empty", *fine, "--rubric", "other.toml"
+    )
     assert "no numbered notebooks in empty" in sentence(capsys, "empty", "--unsafe", "--notebooks", "empty", "--out", "out")
     assert "device=tpu cannot be used" in sentence(capsys, "empty", *fine, "--device", "tpu")
     for tolerance in ("nan", "-1", "1"):

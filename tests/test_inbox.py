@@ -580,9 +580,9 @@ def test_small_faults_are_mended_and_what_comes_out_is_valid(case):
 @pytest.mark.parametrize(
     ("report", "note"),
     [
-        (b"<html>", ("refused", "111_lab3.pdf is no PDF")),
-        (b"", ("refused", "111_lab3.pdf is no PDF")),
-        (b"PK\x03\x04%PDF-", ("refused", "111_lab3.pdf is no PDF")),
+        (b"<html>", ("refused", "111_lab3.pdf is no PDF; export it once more")),
+        (b"", ("refused", "111_lab3.pdf is empty; export it once more")),
+        (b"PK\x03\x04%PDF-", ("refused", "111_lab3.pdf is no PDF; export it once more")),
         (PDF[:-6], ("odd", "the report has no end, it may have been cut short")),
     ],
 )

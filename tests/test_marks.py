@@ -137,11 +137,31 @@ def test_a_mark_that_cannot_be_is_named_and_nothing_is_written(path, cells, word
         ("student,comment\n111,a\n111,b\n", ["111 has two rows"]),
         ("student,comment\n,hello\n", ["names no student"]),
         ("student,comment\n111,well, done\n", ["more cells than the first line", "quotes"]),
+        ('student,comment\n111,"well done\n222,good\n', ["is no table that can be read", "line 3 or before", "each quote is closed"]),
+        (f"student,comment\n111,{'x' * 200_000}\n", ["is no table that can be read", "field larger"]),
     ],
 )
 def test_a_table_that_cannot_be_read_is_named(path, text, words):
     path.write_text(text)
     with one_sentence(str(path), *words):
+        MarksFile(path, RULES)
+
+
+def test_words_of_a_rule_may_hold_what_stands_between_cells(path):
+    rules = [rubric.Rule("report", "human", 5.0, {"human": "clear; short; right; complete; with figures"})]
+    MarksFile(path, rules).write({"111"})
+    path.write_text(path.read_text("utf-8-sig").replace("111,", "111,4"), "utf-8-sig")
+    assert MarksFile(path, rules).of("111").points == {rules[0].column: 4.0}
+
+
+def test_marks_of_nobody_are_known(path):
+    path.write_text("student,comment,adjust\n111,,\n222,late,\n333,,-1\n444,,-2\n")
+    assert MarksFile(path, RULES).without({"333", "555"}) == ["222", "444"]
+
+
+def test_a_folder_in_its_place_is_named(path):
+    path.mkdir()
+    with one_sentence(str(path), "cannot be read", "move what is there away"):
         MarksFile(path, RULES)
 
 

@@ -1,9 +1,11 @@
 """A network of the student's own is measured in the sandbox: an honest one agrees with its claim, every other one ends in a sentence."""
 
 import json
+import math
 import shutil
 import socket
 import sys
+import time
 from contextlib import chdir
 from dataclasses import replace
 from pathlib import Path
@@ -21,9 +23,8 @@ from labkit import forward, runs
 from labkit.course import own_model
 from labkit.course.own_model import GIVEN, in_sandbox
 from labkit.course.sandbox import MIB, Bubblewrap, Docker, Limits, Outcome, Unsafe
-from labkit.course.untrusted import Refused
 from labkit.course.weights import evaluate
-from labkit.errors import LabkitError
+from labkit.errors import LabkitError, Refused
 from labkit.experiment import Experiment
 from labkit.runs import RunStore
 
@@ -297,9 +298,9 @@ def logits(num_images=3, num_classes=2):
     return np.arange(num_images * num_classes, dtype="<f4")
 
 
-def ask(folder, runner, images=None, **changes):
+def ask(folder, runner, images=None, deadline=math.inf, **changes):
     images = torch.zeros(3, 3, 4, 4) if images is None else images
-    return in_sandbox(runner, sources())(replace(EXPERIMENT, **changes), folder, images, 2)
+    return in_sandbox(runner, sources(), deadline=deadline)(replace(EXPERIMENT, **changes), folder, images, 2)
 
 
 def test_what_the_sandbox_is_given(folder):
@@ -337,6 +338,14 @@ def test_all_but_logits_is_refused_in_a_sentence(folder, result, ended, status, 
     with pytest.raises(Refused) as caught:
         ask(folder, Recorded(result, ended, status))
     assert words in str(caught.value) and str(caught.value).isprintable() and len(str(caught.value)) < 400
+
+
+def test_a_deadline_leaves_less_time_and_then_none(folder):
+    runner = Recorded(b"logits\n" + logits().tobytes())
+    ask(folder, runner, deadline=time.monotonic() + 30)
+    assert 20 < runner.seen["limits"].seconds <= 30
+    with pytest.raises(Refused, match="the time for one submission is used up"):
+        ask(folder, runner, deadline=time.monotonic())
 
 
 def test_a_network_whose_file_was_not_handed_in_is_said(folder):

@@ -15,7 +15,7 @@ from sentences import one_sentence
 from solutions import ROOT, solved_notebook
 from test_cli import run_cli
 
-from labkit import printing, submit
+from labkit import limits, printing, submit
 from labkit.archive import write_zip
 from labkit.course import execute, release
 from labkit.runs import RECORD, WEIGHTS, Experiment, RunStore, run
@@ -397,6 +397,40 @@ def test_what_is_too_large_is_named_with_its_largest_files(course, capsys):
     assert status == 1 and f"MB, more than 0.2 MB (the largest: runs/{course.key}/weights.safetensors {size:.1f} MB, " in out
     assert "ask your course for another --limit" in out and not Path(f"{NAME}.zip").exists()
     assert run_cli(capsys, "submit", "--id", ID, "--limit", "0.7")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("kind", "sentence"),
+    [
+        ("notebook", "01_one.ipynb has 0.0 MB, and grading takes 0.0 MB; print and show less"),
+        ("report", f"{NAME}.pdf has 0.0 MB, and grading takes 0.0 MB; print it with smaller pictures"),
+        ("record", "experiment.json has 0.0 MB, and grading takes 0.0 MB; train this run for fewer epochs"),
+        ("weights", "weights.safetensors has 0.5 MB, and grading takes 0.0 MB; train a smaller network"),
+    ],
+)
+def test_a_file_that_grading_would_refuse_is_named(course, monkeypatch, kind, sentence):
+    monkeypatch.setitem(limits.LARGEST, kind, 20)
+    assert any(sentence in line for line in course.missing())
+
+
+@pytest.mark.parametrize(
+    ("name", "most", "sentence"),
+    [
+        ("ENTRIES", 7, "these are 8 files, and grading takes 7; remove cells of trainings"),
+        ("MEMORY", 1000, "notebooks and report have 0.0 MB, and grading takes 0.0 MB; print and show less"),
+        ("TOTAL", 100_000, "more than the 0.1 MB that grading unpacks (the largest: runs/"),
+    ],
+)
+def test_a_submission_that_grading_would_refuse_is_named(course, monkeypatch, name, most, sentence):
+    monkeypatch.setattr(limits, name, most)
+    (found,) = course.missing()
+    assert sentence in found and "--limit" not in found
+
+
+def test_a_report_that_grading_would_refuse_is_named(course):
+    (course.folder / f"{NAME}.pdf").write_bytes(PDF + b"1 0 obj << /S /JavaScript >> endobj")
+    (found,) = course.missing()
+    assert "holds JavaScript, which a report does not need; print it to a PDF once more, or give another file with --report" in found
 
 
 def test_code_that_was_changed_after_its_training_is_named(course):

@@ -19,9 +19,8 @@ from sentences import one_sentence
 from labkit import data, models, runs
 from labkit.course import weights
 from labkit.course.record import contradictions, read_claim
-from labkit.course.untrusted import Refused
 from labkit.course.weights import evaluate, load_state
-from labkit.errors import LabkitError
+from labkit.errors import LabkitError, Refused
 from labkit.experiment import Experiment
 from labkit.runs import RunStore
 

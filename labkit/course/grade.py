@@ -206,14 +206,20 @@ def _about(plan, zips, results):
     }
 
 
-def summarize(results, submissions, out):
+def summarize(results, plan):
     """Print what came out, and what is left to do."""
-    print(f"{len(results)} submissions graded, {sum(bool(result.flags) for result in results)} need a look; pages: {out / 'index.html'}")
+    book = _marks(plan)
+    print(f"{len(results)} submissions graded, {sum(bool(result.flags) for result in results)} need a look; pages: {plan.out / 'index.html'}")
     if waiting := sum(bool(result.open) for result in results):
-        print(f"{waiting} wait for a person's marks: enter them in {out / 'marks.csv'}, then call the same command again")
-    if others := left_out(submissions):
-        names = ", ".join(shown(path.name) for path in others[:10])
-        print(f"not graded, as they are no zips: {names}{' …' if len(others) > 10 else ''}")
+        print(f"{waiting} wait for a person's marks: enter them in {book.path}, then call the same command again")
+    if strangers := book.without({result.student for result in results}):
+        print(f"{book.path} has marks of {_some(strangers)}, of whom no submission was graded; see that the ids are those of the zips")
+    if others := left_out(plan.submissions):
+        print(f"not graded, as they are no zips: {_some([path.name for path in others])}")
+
+
+def _some(names):
+    return f"{', '.join(map(shown, names[:10]))}{' …' if len(names) > 10 else ''}"
 
 
 # --- the sandbox --------------------------------------------------------------------------------

@@ -10,16 +10,14 @@ from pathlib import Path
 
 import nbformat
 
-from labkit import printing
-from labkit.course.pdf import need_passive
-from labkit.course.untrusted import LIMITS, Archive, Refused, in_bytes, parse_json, shown
-from labkit.errors import LabkitError
+from labkit.course.untrusted import LIMITS, Archive, in_bytes, parse_json, shown
+from labkit.errors import LabkitError, Refused
+from labkit.limits import LARGEST, MOST
+from labkit.pdf import need_passive
 
-LARGEST = {"notebook": 50_000_000, "source": 1_000_000, "report": 100_000_000, "record": 4_000_000, "weights": 256_000_000}  # bytes of one file
 # As in labkit.runs, whose torch is not needed here.
 RECORD = ("experiment.json", "history.jsonl", "timing.jsonl", "environment.json", "result.json")
 WEIGHT_FILES = ("weights.safetensors", "weights.pt")
-MOST = {"notebooks": 50, "sources": 50, "runs": 500}
 
 _ID = r"[A-Za-z0-9_][A-Za-z0-9_-]{0,31}"  # no first sign that a spreadsheet would calculate with
 _LAB = re.compile(rf"({_ID})_lab3", re.I)
@@ -285,8 +283,6 @@ def _text(content):
 
 
 def _pdf(content):
-    if not content.startswith(printing.PDF):
-        raise Refused("is no PDF")
     need_passive(content)
     return content
 

@@ -59,6 +59,10 @@ class MarksFile:
         """The `Marks` of a student."""
         return self.marks.get(student, Marks())
 
+    def without(self, students):
+        """Those who have marks or a comment and are none of `students`, in order."""
+        return sorted(student for student, marks in self.marks.items() if marks != Marks() and student not in students)
+
     def write(self, students):
         """Add what is missing: a row for each of `students`, a column for each rule."""
         for student in students:
@@ -83,9 +87,10 @@ def _read(path):
         return [], {}, ",", None
     except UnicodeDecodeError:
         raise LabkitError(f"{path} is not in UTF-8; save it as CSV UTF-8") from None
-    header = text.partition("\n")[0]
-    delimiter = max(";,\t", key=header.count)
-    lines = [line for line in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter) if any(cell.strip() for cell in line)]
+    except OSError as error:
+        raise LabkitError(f"{path} cannot be read ({error.strerror}); put the table back, or move what is there away") from error
+    delimiter = _delimiter(text)
+    lines = _lines(path, text, delimiter)
     columns = [name.strip() for name in lines[0]] if lines else []
     if lines and STUDENT not in columns:
         raise LabkitError(f"{path} has no column {STUDENT!r}; put its first line back, or move the file away to have a new one written")
@@ -93,6 +98,22 @@ def _read(path):
         raise LabkitError(f"{path} has two columns {repeated[0]!r}; keep one")
     columns = [name or " " * (index + 1) for index, name in enumerate(columns)]  # each column without a name has what stands in it
     return columns, _rows(path, columns, lines[1:]), delimiter, content
+
+
+def _delimiter(text):
+    """What stands between cells: that by which the first line names the students. Words in it may hold the other ones."""
+    header = text.partition("\n")[0]
+    fits = [sign for sign in ";,\t" if STUDENT in [name.strip('" \r') for name in header.split(sign)]]
+    return max(fits or ";,\t", key=header.count)
+
+
+def _lines(path, text, delimiter):
+    """The cells of each line in which there is anything."""
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    try:
+        return [line for line in reader if any(cell.strip() for cell in line)]
+    except csv.Error as error:
+        raise LabkitError(f"{path} is no table that can be read ({error}, in line {reader.line_num} or before); see that each quote is closed") from error
 
 
 def _rows(path, columns, lines):

@@ -1,6 +1,7 @@
 """One submission: everything that is found out about it, as `Facts`. Its code runs in the sandbox alone."""
 
 import hashlib
+import math
 import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -16,7 +17,8 @@ from labkit.course.facts import Facts, NotebookFacts, RunFacts, not_found
 from labkit.course.observe import SECONDS, Observed, observe
 from labkit.course.own_model import in_sandbox
 from labkit.course.rebuild import rebuild, written_answers
-from labkit.course.untrusted import Refused, shown
+from labkit.course.untrusted import shown
+from labkit.errors import Refused
 from labkit.submit import highest_first, weighed
 
 MEASURES = ("accuracy", "best", "all")
@@ -44,15 +46,19 @@ class Setting:
     seconds: float = SECONDS
 
 
-def measure(path, setting, report=None):
-    """The `Facts` about the zip at `path`; the report is written to the path `report`. Raises `LabkitError` for trouble that is not the submission's."""
+def measure(path, setting, report=None, seconds=math.inf):
+    """The `Facts` about the zip at `path`; the report is written to the path `report`. Raises `LabkitError` for trouble that is not the submission's.
+
+    seconds: on the clock; when they are used up, no more weights are measured, so that all the rest is kept.
+    """
+    deadline = time.monotonic() + seconds
     start = time.perf_counter()
     if not (known := digest(path)):
         return Facts(inbox.student_of(path), shown(path.name), failed="the zip cannot be read; check its permissions")
     with TemporaryDirectory(prefix="labkit-grade-") as folder:
         submission = inbox.read(path, Path(folder) / "submission")
         facts = Facts(submission.student, shown(path.name), known, list(submission.notes))
-        _Measuring(submission, setting, facts).all()
+        _Measuring(submission, setting, facts, deadline).all()
     if submission.report and report:
         archive.write_file(report, submission.report)
         facts.report = len(submission.report)
@@ -72,8 +78,8 @@ def digest(path):
 class _Measuring:
     """Fills the `Facts` of one submission, step by step."""
 
-    def __init__(self, submission, setting, facts):
-        self.submission, self.setting, self.facts = submission, setting, facts
+    def __init__(self, submission, setting, facts, deadline):
+        self.submission, self.setting, self.facts, self.deadline = submission, setting, facts, deadline
         self.lessons = _assigned(submission, setting.lessons)
         twice = [name for name, lessons in self.lessons.items() if not lessons and _lesson_of(name, setting.lessons)]
         facts.notes += [("ambiguous", f"{name} is named after a lesson that another notebook stands for, and does not count") for name in twice]
@@ -162,16 +168,20 @@ class _Measuring:
         return [runs[key] for key in highest_first({key: run.claimed for key, run in runs.items()})]
 
     def _weigh(self):
-        own_model = in_sandbox(self.setting.box, self.submission.sources)
+        own_model = in_sandbox(self.setting.box, self.submission.sources, deadline=self.deadline)
         for runs in self._to_measure():
             for run in runs:
                 if run.verdict == "not asked":
-                    outcome = weights.evaluate(
-                        self.submission.runs[run.key], self.setting.data, self.setting.tolerance, self.setting.device, own_model
-                    )  # fmt: skip
-                    run.measured, run.verdict, run.sentence = outcome.measured, outcome.verdict, outcome.sentence
+                    self._weigh_run(run, own_model)
                 if run.verdict == "agrees" and self.setting.measure != "all":
                     break  # the next ones claim less
+
+    def _weigh_run(self, run, own_model):
+        if time.monotonic() > self.deadline:
+            run.verdict, run.sentence = "not measured", f"run {run.key} was not measured: the time for one submission is used up"
+            return
+        outcome = weights.evaluate(self.submission.runs[run.key], self.setting.data, self.setting.tolerance, self.setting.device, own_model)
+        run.measured, run.verdict, run.sentence = outcome.measured, outcome.verdict, outcome.sentence
 
     def _to_measure(self):
         """The runs to measure, a list for each notebook, the highest claims first; where there are no weights, there is nothing to measure."""

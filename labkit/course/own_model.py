@@ -6,6 +6,7 @@ no labels. What it sends is read here as what it is: data from an opponent.
 
 import json
 import math
+import time
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import replace
@@ -17,12 +18,12 @@ import numpy as np
 import torch
 
 from labkit import models
-from labkit.course.inbox import LARGEST
 from labkit.course.sandbox import MIB, Unsafe
-from labkit.course.untrusted import Refused, in_bytes, shown
+from labkit.course.untrusted import in_bytes, shown
 from labkit.course.weights import weights_file
-from labkit.errors import LabkitError
+from labkit.errors import LabkitError, Refused
 from labkit.forward import IMAGES, TASK
+from labkit.limits import LARGEST
 
 GIVEN = "/given"  # the folder of weights and images inside
 # Seconds on the clock: to start, and for each image. A resnet50 that keeps 32×32 takes 0.04 on a core of its own, 0.09 on a busy machine.
@@ -30,11 +31,12 @@ START, PER_IMAGE = 60, 0.15
 _PRINTED = MIB  # bytes of the log
 
 
-def in_sandbox(sandbox, sources, seconds=None):
+def in_sandbox(sandbox, sources, seconds=None, deadline=math.inf):
     """The `own_model` of `labkit.course.weights.evaluate` for a submission: runs its network in `sandbox`, once for all images.
 
     sandbox: a runner of `labkit.course.sandbox`; its limits hold, but for those on time and output. sources: the modules of
-    the submission, {name.py: text}. seconds: on the clock; None allows `START` and `PER_IMAGE` for each image.
+    the submission, {name.py: text}. seconds: on the clock; None allows `START` and `PER_IMAGE` for each image. deadline: a time of
+    `time.monotonic` at which every network has to have answered.
 
     Whatever the network, its weights and its code do, the function returns finite logits or raises `Refused`. It raises
     `LabkitError` where the sandbox does not work.
@@ -43,7 +45,10 @@ def in_sandbox(sandbox, sources, seconds=None):
 
     def own_model(experiment, folder, images, num_classes):
         task = _task(experiment, sources, num_classes)
-        box = _limited(sandbox, seconds or START + PER_IMAGE * len(images), 4 * len(images) * num_classes)
+        allowed = min(seconds or START + PER_IMAGE * len(images), deadline - time.monotonic())
+        if allowed <= 0:
+            raise Refused("the time for one submission is used up")
+        box = _limited(sandbox, allowed, 4 * len(images) * num_classes)
         with _laid_out(task, weights_file(folder), images) as paths:
             inside = str(paths[0].parent) if isinstance(box, Unsafe) else GIVEN  # without a sandbox there is no other place
             command = [box.python, "-P", "-m", "labkit.forward", inside]

@@ -11,8 +11,8 @@ from pathlib import Path
 import torch
 
 from labkit import models, runs
-from labkit.course.untrusted import Refused, parse_json, read_file, shown
-from labkit.errors import LabkitError
+from labkit.course.untrusted import parse_json, read_file, shown
+from labkit.errors import LabkitError, Refused
 from labkit.experiment import Experiment, key_of
 from labkit.loops import MONITORS, EarlyStopping
 

@@ -197,6 +197,15 @@ def _check_human(where, settings, of):
     words = settings["human"]
     if not isinstance(words, str) or not words.strip() or len(words) > 200 or not words.isprintable():
         raise LabkitError(f"{where}: human must say on one line what to look at")
+    settings["human"] = words.strip()
+
+
+def need_notebooks(rubric, names):
+    """Raise `LabkitError` if the rubric asks for a notebook that is none of `names`: nobody could get these points."""
+    for rule in (rule for _, rules in rubric.parts.values() for rule in rules):
+        name = rule.settings.get("notebook") or rule.settings.get("evidence")
+        if name is not None:
+            accepted(f"notebook (the rubric's part {rule.part})", name, names)
 
 
 def _is_number(value):

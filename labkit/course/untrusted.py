@@ -14,7 +14,8 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from labkit.errors import LabkitError
+from labkit import limits
+from labkit.errors import Refused
 
 _DIRECTORY = 2 << 20  # bytes of a zip's table of contents; 2,000 long names are far below
 _BLOCK = 1 << 16
@@ -27,19 +28,15 @@ _JSON_DEPTH = 50
 _JSON_VALUES = 2_000_000
 
 
-class Refused(LabkitError):
-    """Content that is not taken; the message continues a sentence that begins with the name of what is refused."""
-
-
 @dataclass(frozen=True)
 class Limits:
     """What a zip may hold. entries: files and folders; total: bytes of all that is unpacked; memory: bytes of that which is not
     written to files; ratio: unpacked over packed, of an entry.
     """
 
-    entries: int = 2_000
-    total: int = 2 << 30
-    memory: int = 256 << 20
+    entries: int = limits.ENTRIES
+    total: int = limits.TOTAL
+    memory: int = limits.MEMORY
     ratio: int = 200
 
 

@@ -17,9 +17,9 @@ from safetensors import safe_open
 from labkit import data, engine, models
 from labkit.course.inbox import WEIGHT_FILES
 from labkit.course.record import digest_of_test_images, number, read_claim, read_result
-from labkit.course.untrusted import LIMITS, Archive, Refused, in_bytes, shown
+from labkit.course.untrusted import LIMITS, Archive, in_bytes, shown
 from labkit.device import resolve
-from labkit.errors import LabkitError
+from labkit.errors import LabkitError, Refused
 
 # The same weights on another processor sum floats in another order (and a GPU may round to TF32): images whose two best classes
 # are nearly even tip over, some ten of CIFAR-10's 10,000. Half a percent is above that and below any difference worth a lie.

@@ -16,6 +16,8 @@ from labkit.course.measure import digest, measure
 from labkit.course.untrusted import shown
 from labkit.errors import LabkitError
 
+_SHARE = 0.9  # of its time, in which weights may be measured: what is known by then is worth more than the rest
+
 
 def measured(paths, setting, jobs, seconds, report_of):
     """Yield (path, `Facts`) of the zips at `paths`, as they are done, `jobs` at a time; what takes longer than `seconds` has failed.
@@ -73,7 +75,7 @@ class _Worker:
     def measure(self, path, report, seconds):
         """The `Facts`, or the `LabkitError` that ends all; None if the process has ended or takes longer."""
         try:
-            self.pipe.send((path, report))
+            self.pipe.send((path, report, _SHARE * seconds))
             return self.pipe.recv() if self.pipe.poll(seconds) else None
         except (EOFError, OSError):
             return None
@@ -99,9 +101,9 @@ def _work(pipe):
         data.load(setting.data)
         pipe.send("ready")
         while True:
-            path, report = pipe.recv()
+            path, report, seconds = pipe.recv()
             try:
-                pipe.send(measure(path, setting, report))
+                pipe.send(measure(path, setting, report, seconds))
             except LabkitError as error:
                 pipe.send(LabkitError(str(error)))
             except Exception as error:  # a fault of labkit's own that this submission brought to light
