@@ -523,6 +523,7 @@ def _test_findings(seen):
         or _unneeded_gradients(log)
         or _wrong_images(log, scene["returned"])
         or _average_findings("test", scene["returned"], _evaluate(), extra=len(log.of("forward")) > len(SIZES))
+        or _unused_loss(log)
     )
 
 
@@ -537,6 +538,13 @@ def _changes(log, scene):
         return "no_eval_mode", "the model was in training mode, so that batch norm used the batch at hand: call `model.eval()` before the first batch"
     if not _same(scene["state"], _state(_warmed_up())):
         return "model_changed", "the model's weights or statistics changed: `test` must only look"
+    return None
+
+
+def _unused_loss(log):
+    """In `train`, the update tells; here nothing but the calls does."""
+    if not log.of("loss"):
+        return "loss_fn_ignored", "`test` never called the `loss_fn` that was handed over but measured a cross-entropy of its own", 0.7
     return None
 
 

@@ -239,7 +239,9 @@ def _cnn_scenes(answer):
         rates = [module.p for module in model.modules() if isinstance(module, nn.modules.dropout._DropoutNd)]
         with torch.inference_mode():
             output = model(_images(2, 3, 32, 32))
-        facts = {"kinds": [row.kind for row in rows], "shapes": [list(row.output_shape) for row in rows], "flops": sum(row.flops for row in rows)}
+            trained = [model.train()(_images(2, 3, 32, 32)) for _ in range(2)]
+        steady = not isinstance(output, torch.Tensor) or torch.allclose(*trained, equal_nan=True)
+        facts = {"same in training": steady, "kinds": [row.kind for row in rows], "shapes": [list(row.output_shape) for row in rows], "flops": sum(row.flops for row in rows)}
         return facts | {"dropout": max(rates, default=0), "output": output}
 
     return {"build": build, "compute": compute}
@@ -261,7 +263,7 @@ def _used(model):
     return used
 
 
-def _cnn_output(relu=True, norm_first=True, pool=F.max_pool2d, last=lambda x: x):
+def _cnn_output(activation=F.relu, norm_first=True, pool=F.max_pool2d, last=lambda x: x):
     """What a `SimpleCNN` with these choices makes of the fixed weights."""
     net = models.SimpleCNN().eval()
     convolutions = [m for m in net.modules() if isinstance(m, nn.Conv2d)]
@@ -271,16 +273,22 @@ def _cnn_output(relu=True, norm_first=True, pool=F.max_pool2d, last=lambda x: x)
     with torch.inference_mode():
         for convolution, norm in zip(convolutions, norms):
             x = convolution(x)
-            steps = [norm, F.relu] if norm_first else [F.relu, norm]
-            for step in steps:
-                x = step(x) if relu or step is norm else x
+            for step in [norm, activation] if norm_first else [activation, norm]:
+                x = step(x)
             x = pool(x, 2)
         return last(net.classifier(x.flatten(1)))
 
 
 _CNN_MISTAKES = {
-    "no_relu": ({"relu": False}, "the blocks have no ReLU: without it convolutions in a row are one linear map", 0.5),
+    "no_relu": ({"activation": lambda x: x}, "the blocks have no ReLU: without it convolutions in a row are one linear map", 0.5),
     "relu_before_norm": ({"norm_first": False}, "ReLU stands before batch norm, expected convolution, batch norm, ReLU, pooling", 0.6),
+    "leaky_relu": ({"activation": F.leaky_relu}, "the blocks have a leaky ReLU, expected ReLU, which gives 0 for all that is negative", 0.6),
+    "gelu": ({"activation": F.gelu}, "the blocks have GELU, expected ReLU", 0.6),
+    "silu": ({"activation": F.silu}, "the blocks have SiLU, expected ReLU", 0.6),
+    "elu": ({"activation": F.elu}, "the blocks have ELU, expected ReLU", 0.6),
+    "tanh": ({"activation": torch.tanh}, "the blocks have tanh, expected ReLU", 0.6),
+    "sigmoid": ({"activation": torch.sigmoid}, "the blocks have a sigmoid, expected ReLU", 0.6),
+    "larger_pooling": ({"pool": lambda x, size: F.max_pool2d(x, 3, 2, 1)}, "the pooling looks at 3×3 pixels, expected 2×2", 0.6),
     "average_pooling": ({"pool": F.avg_pool2d}, "the blocks take the average of 2×2 pixels, expected their maximum", 0.6),
     "softmax_in_network": ({"last": lambda x: x.softmax(1)}, "the network ends in softmax: the loss applies it itself, so return the scores", 0.5),
     "log_softmax_in_network": ({"last": lambda x: x.log_softmax(1)}, "the network ends in log-softmax: the loss applies it itself, so return the scores", 0.5),
@@ -338,6 +346,8 @@ def _wrong_work(compute):
 def _extra_dropout(compute):
     if compute["dropout"]:
         return "dropout_added", f"the network holds a Dropout of {compute['dropout']:g}: the description has none", 0.7
+    if not compute["same in training"]:
+        return "dropout_added", "in training the network makes other scores of the same images each time: the description has no dropout or other noise", 0.7
     return None
 
 

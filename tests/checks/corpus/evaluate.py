@@ -72,7 +72,7 @@ def inference_mode_decorator(dataloader, model, loss_fn):
     return loss_fn(scores, answers).item(), (scores.argmax(1) == answers).double().mean().item()
 
 
-@right
+@wrong("loss_fn_ignored")
 def reduction_sum(dataloader, model, loss_fn):
     model.eval()
     loss_sum = correct = seen = 0

@@ -137,6 +137,45 @@ class AveragePooling(Layers):
         return self.fc(x.flatten(1))
 
 
+@wrong("larger_pooling")
+def pooling_over_three_pixels():
+    return blocks(lambda i, o: [nn.Conv2d(i, o, 3, padding=1), nn.BatchNorm2d(o), nn.ReLU(), nn.MaxPool2d(3, stride=2, padding=1)])
+
+
+def with_activation(activation):
+    return blocks(lambda i, o: [nn.Conv2d(i, o, 3, padding=1), nn.BatchNorm2d(o), activation, nn.MaxPool2d(2)])
+
+
+@wrong("leaky_relu")
+def leaky_relu():
+    return with_activation(nn.LeakyReLU())
+
+
+@wrong("gelu")
+def gelu():
+    return with_activation(nn.GELU())
+
+
+@wrong("silu")
+def silu():
+    return with_activation(nn.SiLU())
+
+
+@wrong("elu")
+def elu():
+    return with_activation(nn.ELU())
+
+
+@wrong("tanh")
+def tanh():
+    return with_activation(nn.Tanh())
+
+
+@wrong("sigmoid")
+def sigmoid():
+    return with_activation(nn.Sigmoid())
+
+
 @wrong("softmax_in_network")
 class SoftmaxAtTheEnd(TheLesson):
     def forward(self, x):
@@ -203,6 +242,12 @@ def stride_instead_of_pooling():
 def dropout_in_the_head():
     head = [nn.Flatten(), nn.Dropout(0.5), nn.Linear(2048, 10)]
     return blocks(lambda i, o: [nn.Conv2d(i, o, 3, padding=1), nn.BatchNorm2d(o), nn.ReLU(), nn.MaxPool2d(2)], head)
+
+
+@wrong("dropout_added")
+class DropoutAsAFunction(TheLesson):
+    def forward(self, x):
+        return self.classifier(F.dropout(self.features(x).flatten(1), 0.3, self.training))
 
 
 @wrong("wrong_output_shape")
