@@ -191,7 +191,9 @@ def _run(args):
 def _results(args):
     with fast_imports(), _need("notebooks"):
         from labkit.course import results
+        from labkit.notebooks import find
         from labkit.runs import RunStore
+    args.names = args.names or results.tagged(find(args.notebooks))  # of the others, a page would be empty
     runs, errors = _run_folder("runs"), 0
     for execution in _executed(args, runs):
         errors += execution.error is not None

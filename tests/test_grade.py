@@ -278,6 +278,12 @@ def test_a_submission_that_ends_its_process_costs_itself_alone(course, tmp_path,
     assert [path.name for path in tried] == ["1_lab3.zip", "2_lab3.zip", "4_lab3.zip"], "what failed is tried again"
 
 
+def test_another_notebook_for_the_accuracy_measures_anew_only_where_it_decides(graded, submissions, course, no_worker):
+    again(graded, course, submissions, accuracy=frozenset({"02_train_test_loops"}))
+    with pytest.raises(AssertionError, match="measured again"):
+        again(graded, course, submissions, measure="accuracy")
+
+
 def test_what_is_known_is_kept_when_the_time_for_weights_is_used_up(course, submissions):
     setting = Setting(rebuild.lessons(course), DATA, choose_box("unsafe" if box_options() else None), device="cpu")
     facts = measure.measure(grade.find(submissions[0])[0], setting, seconds=0)

@@ -105,6 +105,14 @@ def test_a_notebook_that_stops_leaves_its_old_page_alone(course, capsys):
     assert (folder / "01_two.md").read_text() == "# As it was\n"
 
 
+def test_a_notebook_without_results_gets_no_page_unless_it_is_named(course, capsys):
+    nbformat.write(new_notebook(cells=[new_code_cell("1 + 1")]), course / "notebooks" / "02_none.ipynb")
+    assert run_cli(capsys, "results", "--profile", "smoke")[0] == 0
+    assert [page.name for page in (course / "docs" / "results").glob("0*.md")] == ["01_two.md"]
+    run_cli(capsys, "results", "02", "--profile", "smoke")
+    assert (course / "docs" / "results" / "02_none.md").exists()
+
+
 def test_a_page_without_runs_says_so(course, capsys):
     cells = [new_markdown_cell("# 02 · None"), new_code_cell(TABLE, metadata={"tags": ["results"]})]
     nbformat.write(new_notebook(cells=cells), course / "notebooks" / "02_none.ipynb")

@@ -12,9 +12,14 @@ from labkit.course.gallery import exhibits, title
 from labkit.runs import cited
 
 TAG, COVER = "results", "cover"
-INTRO = """What the notebooks found on real images, a page for each: figures, tables, and under them the data, the device, the epochs and
+INTRO = """What the notebooks from 03 on found on real images, a page for each: figures, tables, and under them the data, the device, the epochs and
 seeds of the runs, and the command that makes the page again. `labkit results` writes them from the run store; what is missing
 there is trained first."""
+
+
+def tagged(paths):
+    """The names of those of the notebooks at `paths` that have results to show."""
+    return [path.name for path in paths if f'"{TAG}"' in path.read_text(encoding="utf-8")]
 
 
 def write_page(execution, folder, store, command, caption):
