@@ -2,7 +2,7 @@
 
     python benchmarks/fit_overhead.py
 
-One epoch each, in turns, from the same weights, both as PyTorch computes by itself (LABKIT_ENGINE=plain; what the engine brings
+One more epoch each, in turns, of the same network, both as PyTorch computes by itself (LABKIT_ENGINE=plain; what the engine brings
 is in speed.py); the ratio is taken pair by pair.
 """
 
@@ -10,7 +10,7 @@ import argparse
 import os
 import statistics
 
-from arms import bare_epoch, seconds
+from arms import bare_epoch, training
 
 from labkit import data
 from labkit.device import default_device, describe
@@ -33,8 +33,8 @@ def main():
     loader = data.loader(data.load(f"shapes:{args.images}/10").train, 256, shuffle=True, transform=Normalize((0.5,) * 3, (0.25,) * 3), device=device)
     print(f"{describe(device)}; {args.images:,} images, batch 256; median of {args.pairs} pairs (lowest to highest)")
     for name in ("SimpleCNN", "resnet18"):
-        seconds(fit_epoch, loader, name, device), seconds(bare_epoch, loader, name, device)  # warm up
-        pairs = [(seconds(fit_epoch, loader, name, device), seconds(bare_epoch, loader, name, device)) for _ in range(args.pairs)]
+        ways = [training(epoch, loader, name, device) for epoch in (fit_epoch, bare_epoch)]
+        pairs = [[seconds() for seconds in ways] for _ in range(args.pairs + 1)][1:]  # the first one warms up
         ratios = sorted(bare / ours for ours, bare in pairs)
         ours, bare = (statistics.median(side) for side in zip(*pairs))
         print(f"{name:<10} fit {ours:.2f} s   bare loop {bare:.2f} s   bare / fit {statistics.median(ratios):.3f} ({ratios[0]:.3f} to {ratios[-1]:.3f})")

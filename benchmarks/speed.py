@@ -2,10 +2,10 @@
 
     python benchmarks/speed.py --data imagefolder:cifar10-images
 
-The ways take turns, each in a process of its own, from the same weights, and ratios are taken turn by turn: the median (lowest
-to highest). Networks start from random weights and are trained with Adam at 1e-3. What is timed are the updates; epochs that are
-timed for an accuracy end with a look at 1,000 validation images or more, which is not. Each turn for an accuracy starts from other
-weights: which epoch reaches it is luck, too.
+The ways take turns, each in a process of its own, and ratios are taken turn by turn: the median (lowest to highest). Networks start
+from random weights, for all ways the same, and are trained with Adam at 1e-3; each turn is one more epoch, the first one is not
+counted. What is timed are the updates; epochs that are timed for an accuracy end with a look at 1,000 validation images or more,
+which is not. Each turn for an accuracy starts from other weights: which epoch reaches it is luck, too.
 """
 
 import argparse
@@ -13,10 +13,9 @@ import itertools
 import math
 import statistics
 import time
-from functools import partial
 
 import torch
-from arms import MEAN, STD, UPDATES, WAYS, WORKERS, OwnProcess, arm, build, chosen, labkit_loader, seconds, usual_loader
+from arms import MEAN, STD, UPDATES, WAYS, WORKERS, OwnProcess, arm, build, chosen, labkit_loader, training, usual_loader
 from loader import images_per_second
 
 from labkit import data
@@ -49,7 +48,7 @@ def updates(image_set, name, batch_size, device, args):
 
 def _updates(way, image_set, name, batch_size, device, engine):
     epoch, loader = arm(way, image_set, batch_size, device, engine)
-    return partial(seconds, epoch, list(loader), name, device)
+    return training(epoch, list(loader), name, device)
 
 
 def epochs(image_set, name, batch_size, device, args):
@@ -59,7 +58,7 @@ def epochs(image_set, name, batch_size, device, args):
 
 
 def _epoch(way, image_set, name, batch_size, device, engine):
-    return partial(seconds, *arm(way, image_set, batch_size, device, engine), name, device)
+    return training(*arm(way, image_set, batch_size, device, engine), name, device)
 
 
 def to_accuracy(name, batch_size, device, args):
