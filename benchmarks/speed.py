@@ -5,7 +5,8 @@
 The ways take turns, each in a process of its own, and ratios are taken turn by turn: the median (lowest to highest). Networks start
 from random weights, for all ways the same, and are trained with Adam at 1e-3; each turn is one more epoch, the first one is not
 counted. What is timed are the updates; epochs that are timed for an accuracy end with a look at 1,000 validation images or more,
-which is not. Each turn for an accuracy starts from other weights: which epoch reaches it is luck, too.
+which is not. Between two epochs the accuracy is taken to rise evenly. Each turn for an accuracy starts from other weights: when it
+is reached is luck, too.
 """
 
 import argparse
@@ -64,6 +65,7 @@ def _epoch(way, image_set, name, batch_size, device, engine):
 def to_accuracy(name, batch_size, device, args):
     """{way: function that measures the seconds of training until the accuracy is reached on validation images, nan if it never is}."""
     train, valid = data.split(data.load(args.data).train, 0.1)
+    train = data.subset(train, args.fraction)
     engine = chosen(train, batch_size, name, device, args)
     # Not the limit: its batches are always the same ones.
     return {way: OwnProcess(_to_accuracy, way, train, valid, name, batch_size, device, engine, args.target) for way in WAYS if way != "limit"}
@@ -76,13 +78,14 @@ def _to_accuracy(way, train, valid, name, batch_size, device, engine, target):
 
     def measure():
         model, optimizer = build(name, device, next(seeds))
-        spent = 0.0
+        spent, before = 0.0, 1 / len(valid.dataset.classes)
         for _ in range(MOST_EPOCHS):
             start = time.perf_counter()
             epoch(loader, model, optimizer)
-            spent += time.perf_counter() - start
-            if test(valid, model, torch.nn.CrossEntropyLoss())[1] >= target:
-                return spent
+            took, accuracy = time.perf_counter() - start, test(valid, model, torch.nn.CrossEntropyLoss())[1]
+            if accuracy >= target:
+                return spent + took * (target - before) / (accuracy - before)
+            spent, before = spent + took, accuracy
         return math.nan
 
     return measure
@@ -115,7 +118,7 @@ def rows(args, device):
         yield f"updates of an epoch: {name}, batch {batch_size}", updates(image_set, name, batch_size, device, args), warm_up
         yield f"epoch: {name}, batch {batch_size}", epochs(image_set, name, batch_size, device, args), warm_up
     if args.data:
-        yield f"to {args.target:.0%} on {args.data}: resnet18, batch 256", to_accuracy("resnet18", 256, device, args), 0
+        yield f"to {args.target:.0%} on {args.fraction:.0%} of {args.data}: resnet18, batch 256", to_accuracy("resnet18", 256, device, args), 0
 
 
 def case(text):
@@ -129,7 +132,8 @@ def main():
     parser.add_argument("--images", type=int, default=2_560, help="in an epoch")
     parser.add_argument("--cases", type=case, nargs="*", default=CASES, metavar="NETWORK:BATCH")
     parser.add_argument("--data", help="the dataset whose validation images decide; without it no time to an accuracy is measured")
-    parser.add_argument("--target", type=float, default=0.65)
+    parser.add_argument("--fraction", type=float, default=1.0, help="of its training images")
+    parser.add_argument("--target", type=float, default=0.65, help="the accuracy to reach")
     parser.add_argument("--precision", choices=PRECISIONS, default="float32", help="of labkit's updates; the other ways stay as they are")
     parser.add_argument("--updates", type=int, default=UPDATES, help="length of the training that labkit's engine is chosen for, on a GPU")
     args = parser.parse_args()

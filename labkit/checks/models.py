@@ -241,8 +241,8 @@ def _cnn_scenes(answer):
             output = model(_images(2, 3, 32, 32))
             trained = [model.train()(_images(2, 3, 32, 32)) for _ in range(2)]
         steady = not isinstance(output, torch.Tensor) or torch.allclose(*trained, equal_nan=True)
-        facts = {"same in training": steady, "kinds": [row.kind for row in rows], "shapes": [list(row.output_shape) for row in rows], "flops": sum(row.flops for row in rows)}
-        return facts | {"dropout": max(rates, default=0), "output": output}
+        facts = {"kinds": [row.kind for row in rows], "shapes": [list(row.output_shape) for row in rows], "flops": sum(row.flops for row in rows)}
+        return facts | {"dropout": max(rates, default=0), "same in training": steady, "output": output}
 
     return {"build": build, "compute": compute}
 
