@@ -78,7 +78,7 @@ def _to_accuracy(way, train, valid, name, batch_size, device, engine, target):
 
     def measure():
         model, optimizer = build(name, device, next(seeds))
-        spent, before = 0.0, 1 / len(valid.dataset.classes)
+        spent, before = 0.0, 0.0
         for _ in range(MOST_EPOCHS):
             start = time.perf_counter()
             epoch(loader, model, optimizer)
@@ -137,6 +137,8 @@ def main():
     parser.add_argument("--precision", choices=PRECISIONS, default="float32", help="of labkit's updates; the other ways stay as they are")
     parser.add_argument("--updates", type=int, default=UPDATES, help="length of the training that labkit's engine is chosen for, on a GPU")
     args = parser.parse_args()
+    if not 0 < args.target < 1:
+        parser.error(f"--target is {args.target:g}; an accuracy between 0 and 1 is needed, e.g. --target 0.65")
     device = default_device()
     print(f"{describe(device)}, torch {torch.__version__}; {args.images:,} images an epoch, {WORKERS} workers, {args.turns} turns; labkit in {args.precision}")
     print()

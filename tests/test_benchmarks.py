@@ -97,7 +97,7 @@ def test_the_table_has_a_line_for_each_measurement():
     assert done.returncode == 0, done.stderr
     lines = [line for line in done.stdout.splitlines() if line.startswith("|")][2:]
     assert [line.split("|")[1].split(":")[0].strip() for line in lines] == [
-        "1,000 images", "1,000 images", "updates of an epoch", "epoch", "to 1% on shapes",
+        "1,000 images", "1,000 images", "updates of an epoch", "epoch", "to 1% on 100% of shapes",
     ]  # fmt: skip
     assert all(line.count("|") == 7 and "nan" not in line for line in lines)
 
@@ -111,6 +111,11 @@ def test_a_benchmark_that_does_not_exist_is_one_sentence():
 def test_what_a_benchmark_refuses_is_one_sentence():
     done = bench("speed", "--cases", "--data", "imagefolder:nowhere", "--images", "0")
     assert done.returncode == 2 and done.stderr.startswith("labkit: ") and done.stderr.count("\n") == 1, done.stderr
+
+
+def test_an_accuracy_in_percent_is_one_sentence():
+    done = bench("speed", "--target", "65")
+    assert (done.returncode, done.stdout) == (2, "") and "--target is 65; an accuracy between 0 and 1 is needed" in done.stderr
 
 
 def test_outside_the_repository_bench_says_where_to_call_it(tmp_path):
