@@ -52,6 +52,12 @@ def test_every_notebook_that_trains_shows_its_runs(path):
     assert cited("".join(output.get("text", "") for cell in cells(path) for output in cell.outputs))
 
 
+@each(LESSONS[1:])
+def test_every_lesson_that_trains_ends_with_the_loss_and_the_accuracy_on_test_images(path):
+    tables = [output.get("data", {}).get("text/plain", "") + output.get("text", "") for cell in cells(path)[-12:] for output in cell.outputs]
+    assert any(re.search("test[ _]loss", table) and re.search("test[ _]acc|test, other seeds", table) for table in tables)
+
+
 @each(SOURCES)
 def test_cells_whose_output_is_not_compared_are_followed_by_one_that_asserts(path):
     pairs = zip(cells(path), [*cells(path)[1:], None])
